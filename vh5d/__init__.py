@@ -1,0 +1,3 @@
+"""Keep every state of HDF5 files."""
+
+__version__ = "0.1.0"

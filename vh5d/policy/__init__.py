@@ -1,0 +1,1 @@
+"""What to watch and how: YAML to settings."""

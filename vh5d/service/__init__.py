@@ -1,0 +1,1 @@
+"""The running service: watcher, settle, tasks, broker, catalog, supervisor."""

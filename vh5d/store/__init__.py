@@ -1,0 +1,1 @@
+"""The versioned store: pools, version trees, images, commits."""
