@@ -1,0 +1,98 @@
+"""A new store, hidden until it is whole: a temporary file beside it that gets its name at last."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from vh5d.errors import StoreConflictError
+from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.locks import try_lock
+
+# NAME_MAX is 255 bytes; the prefix, process and random part take at most 40.
+_LONGEST_NAME = 200
+
+
+def make_temporary(disk: Disk, store: Path, mode: int) -> tuple[Path, int]:
+    """Make the file in which a store is staged, locked as long as it is open.
+
+    Returns
+    -------
+    path, descriptor
+    """
+    path = store.with_name(f"{_prefix(store)}{os.getpid()}-{secrets.token_hex(4)}")
+    fd = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+    try_lock(fd, fcntl.LOCK_EX)
+    return path, fd
+
+
+def remove_stale(disk: Disk, store: Path) -> None:
+    """Remove what processes that died left behind; the store's writer lock must be held."""
+    for path in store.parent.glob(f"{_escape(_prefix(store))}*"):
+        # One that cannot be looked at, or removed, is no hindrance; the next writer tries again.
+        with contextlib.suppress(OSError):
+            if _abandoned(path, store):
+                disk.unlink(path)
+
+
+def publish(disk: Disk, temporary: Path, store: Path) -> None:
+    """Give a durable temporary file the store's name, never over a file that has it.
+
+    Raises
+    ------
+    StoreConflictError
+        If the name was taken meanwhile.
+    OSError
+        If the disk refuses. The store may have its name then, but not durably.
+    """
+    try:
+        disk.link(temporary, store)
+    except FileExistsError as error:
+        raise _taken(store) from error
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        _rename(disk, temporary, store)
+    disk.sync_directory(store.parent)
+    # Another name for the store does no harm; the next writer removes it.
+    with contextlib.suppress(OSError):
+        disk.unlink(temporary)
+
+
+def _rename(disk: Disk, temporary: Path, store: Path) -> None:
+    """Publish where there are no hard links: claim the name, then rename over one's own claim."""
+    try:
+        disk.close(disk.open(store, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError as error:
+        raise _taken(store) from error
+    disk.rename(temporary, store)
+
+
+def _taken(store: Path) -> StoreConflictError:
+    return StoreConflictError(
+        f"{store} was created by somebody else meanwhile", hint="open it instead"
+    )
+
+
+def _prefix(store: Path) -> str:
+    name = os.fsencode(store.name)[:_LONGEST_NAME]
+    return f".{name.decode(errors='ignore')}.tmp-"
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _abandoned(path: Path, store: Path) -> bool:
+    """Whether nobody stages in it: its lock is free, or it is a second name of the store."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if store.exists() and os.path.samestat(store.stat(), os.fstat(fd)):
+            return True
+        return try_lock(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
