@@ -1,0 +1,96 @@
+"""Globs over paths: ``*``, ``?``, ``[...]`` within a name, ``**`` across directories."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath
+
+EXPECTED = "expected a glob such as *.h5 or **/scratch/**"
+_MAGIC = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\[([*?\[])\]")
+
+
+def literal(part: str) -> str | None:
+    """The name that `part` stands for, when it stands for one only (``glob.escape`` undone)."""
+    return None if _MAGIC.search(_ESCAPED.sub("", part)) else _ESCAPED.sub(r"\1", part)
+
+
+def compile_glob(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
+    """Return the regular expression that matches whole paths as `pattern` does.
+
+    ``**`` as a whole component stands for any number of directories, as the last
+    one for everything below; elsewhere ``*`` stays within a name.
+
+    Raises
+    ------
+    ValueError
+        A character range that is none, such as ``[z-a]``.
+    """
+    # **/**/ means **/; a regular expression would try every split between them.
+    parts = re.sub(r"(?<![^/])(\*\*/)+(?=\*\*(/|$))", "", pattern).split("/")
+    text = ""
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if part == "**":
+            text += ".+" if last else "(?:[^/]+/)*"
+        else:
+            text += _component(part) + ("" if last else "/")
+    try:
+        return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+    except re.error as error:
+        message = f"{pattern!r} is not a glob: {error.msg}"
+        raise ValueError(message) from error
+
+
+def _component(part: str) -> str:
+    text, i = "", 0
+    while i < len(part):
+        closing = part.find("]", i + 2) if part[i] == "[" else -1
+        if part[i] == "*":
+            # Several stars are one, for the same reason.
+            text += "" if text.endswith("[^/]*") else "[^/]*"
+        elif part[i] == "?":
+            text += "[^/]"
+        elif closing >= 0:
+            members = part[i + 1 : closing].replace("\\", "\\\\").replace("[", "\\[")
+            text += f"[^/{members[1:]}]" if members[0] in "!^" else f"[{members}]"
+            i = closing
+        else:
+            text += re.escape(part[i])
+        i += 1
+    return text
+
+
+@dataclass(frozen=True)
+class PathPattern:
+    """An ``include`` or ``exclude`` pattern.
+
+    Without a slash it is matched with the name, in any directory; with one, with
+    the path below the watched root; with a leading slash, with the whole path.
+    """
+
+    regex: re.Pattern[str]
+    absolute: bool
+    name_only: bool
+
+    @classmethod
+    def parse(cls, pattern: str, *, ignore_case: bool = False) -> PathPattern:
+        """Compile `pattern`; ValueError as of `compile_glob`."""
+        body = pattern.rstrip("/").removeprefix("./")
+        if not body:
+            message = f"{pattern!r} is not a glob: nothing is left of it"
+            raise ValueError(message)
+        regex = compile_glob(body, ignore_case=ignore_case)
+        return cls(regex, absolute=body.startswith("/"), name_only="/" not in body)
+
+    def matches(self, root: PurePath, relative: PurePosixPath) -> bool:
+        """Whether the file at `root` / `relative` is meant."""
+        if self.name_only:
+            return self.regex.fullmatch(relative.name) is not None
+        subject = root / relative if self.absolute else relative
+        return self.regex.fullmatch(str(subject)) is not None
+
+    def matches_within(self, root: PurePath, relative: PurePosixPath) -> bool:
+        """Whether the file or a directory it is in, below `root`, is meant."""
+        return any(self.matches(root, path) for path in (relative, *relative.parents[:-1]))

@@ -1,0 +1,169 @@
+"""A YAML file to settings; what is wrong with it in one line: file, line, key, expected."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vh5d.errors import PolicyError
+from vh5d.policy.model import Config, Policy, Settings
+from vh5d.policy.yaml_lines import Document, Location, YAMLError, parse
+
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a configuration file. `line` is None if there is no file."""
+
+    file: Path
+    line: int | None
+    key: str
+    text: str
+    expected: str | None
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.expected}" if self.expected else self.message
+
+    @property
+    def message(self) -> str:
+        """Where, and what."""
+        place = f"{self.file}:{self.line}" if self.line else str(self.file)
+        return f"{place}: {self.key}: {self.text}" if self.key else f"{place}: {self.text}"
+
+
+def load_config(path: Path) -> Config:
+    """Read the configuration file at `path`; relative paths in it are relative to its directory.
+
+    Raises
+    ------
+    PolicyError
+        What is wrong first in the file, and how many more there are.
+    """
+    config, problems = examine(path)
+    if config is None:
+        first, more = problems[0], len(problems) - 1
+        hint = first.expected
+        if more:
+            count = f"and {more} more problem{'s' if more > 1 else ''}"
+            hint = f"{hint} ({count})" if hint else count
+        raise PolicyError(first.message, hint=hint)
+    return config
+
+
+def examine(path: Path) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Read the configuration file at `path`; None and all that is wrong, if anything is."""
+    try:
+        text = _read(path)
+        document = parse(text)
+    except YAMLError as error:
+        return None, (Problem(path, error.line or None, "", error.problem, None),)
+    if not isinstance(document.value, dict):
+        found = "is empty" if document.value is None else "is not a mapping"
+        problem = Problem(path, None, "", f"the file {found}", "expected policies: with a watch")
+        return None, (problem,)
+    try:
+        context = {"base": path.resolve().parent}
+        return Config.model_validate(document.value, context=context), ()
+    except ValidationError as error:
+        return None, _problems(path, document, error)
+
+
+def _read(path: Path) -> str:
+    """Return the text of the file; YAMLError without a line if there is none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise YAMLError(message, 0) from error
+    if len(data) > _LARGEST:
+        message = "is larger than 1 MiB: not a configuration"
+        raise YAMLError(message, 0)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = "is not UTF-8 text"
+        raise YAMLError(message, data.count(b"\n", 0, error.start) + 1) from error
+
+
+def _problems(path: Path, document: Document, error: ValidationError) -> tuple[Problem, ...]:
+    problems = []
+    for each in error.errors(include_url=False):
+        location = each["loc"]
+        key = each.get("ctx", {}).get("key")
+        if key:
+            location += tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        if _said_in_defaults(location, document):
+            continue
+        text, expected = _describe(each, location)
+        line = document.line_of(location)
+        problems.append(Problem(path, line, _dotted(location), text, expected))
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
+
+
+def _said_in_defaults(location: Location, document: Document) -> bool:
+    """Whether the value is not the policy's own: the defaults block has the same problem."""
+    match location:
+        case ("policies", int(i), str(key), *_):
+            own = document.value["policies"][i]
+            return key not in own and ("defaults", key) in document.lines
+        case _:
+            return False
+
+
+_KEYS: dict[int, tuple[str, ...]] = {
+    depth: tuple(model.model_fields) for depth, model in ((0, Config), (1, Settings), (2, Policy))
+}
+_MISSING = {
+    "policies": "expected a list of policies, each with a watch",
+    "watch": "expected a directory, a file or a glob",
+}
+_NOT_A_BLOCK = ("{!r} is not a block of settings", "expected keys with values")
+_NOT_A_COUNT = ("{!r} is not a number of workers", "expected 1 to 256")
+_NOT_A_NAME = ("{!r} is not a name", "expected letters, digits, '.', '_', '-', at most 64")
+_DESCRIPTIONS = {
+    "dict_type": _NOT_A_BLOCK,
+    "greater_than_equal": _NOT_A_COUNT,
+    "int_type": _NOT_A_COUNT,
+    "less_than_equal": _NOT_A_COUNT,
+    "model_attributes_type": _NOT_A_BLOCK,
+    "model_type": _NOT_A_BLOCK,
+    "string_pattern_mismatch": _NOT_A_NAME,
+    "string_too_long": _NOT_A_NAME,
+    "string_too_short": ("{!r} is too short", "expected some text"),
+    "string_type": ("{!r} is not text", "expected text, in quotes if need be"),
+    "tuple_type": ("{!r} is not a list", "expected a list of policies"),
+}
+
+
+def _describe(error: Any, location: Location) -> tuple[str, str | None]:
+    """Return what is wrong and what was expected, of one of pydantic's errors."""
+    given, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "policy":
+            return context["problem"], context["expected"]
+        case "extra_forbidden":
+            return "unknown key", _nearest(str(location[-1]), _KEYS[len(location) - 1])
+        case "missing":
+            return "is missing", _MISSING.get(str(location[-1]))
+        case "literal_error":
+            return f"{given!r} is not a choice", f"expected {context['expected']}"
+    text, expected = _DESCRIPTIONS.get(error["type"], ("{!r}: " + error["msg"], None))
+    return text.format(given), expected
+
+
+def _nearest(key: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+
+
+def _dotted(location: Location) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

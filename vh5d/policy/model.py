@@ -1,0 +1,320 @@
+"""The settings: what is watched, when it is captured, where it is kept."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from itertools import chain, count
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from vh5d.errors import UsageError
+from vh5d.policy.fields import (
+    Broker,
+    Duration,
+    Patterns,
+    SomePatterns,
+    StateDirectory,
+    absolute,
+    base_of,
+    reject,
+)
+from vh5d.policy.globs import EXPECTED as GLOB_EXPECTED
+from vh5d.policy.match import Matcher, WatchedDirectory
+from vh5d.policy.store_template import EXPECTED as TEMPLATE_EXPECTED
+from vh5d.policy.store_template import StoreTemplate, anchored
+
+# HDF5 itself, netCDF-4, HDF-EOS5, NeXus, CXI (coherent imaging), H5Part (particles),
+# MATLAB 7.3, AnnData: the suffixes under which HDF5 files are written.
+DEFAULT_INCLUDE = (
+    "*.h5",
+    "*.hdf5",
+    "*.hdf",
+    "*.he5",
+    "*.nxs",
+    "*.nx5",
+    "*.nexus",
+    "*.nc",
+    "*.nc4",
+    "*.cxi",
+    "*.h5part",
+    "*.h5ad",
+    "*.mat",
+)
+DEFAULT_STORE = "{root}/.vh5d/{path}"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Workers = Annotated[int, Field(strict=True, ge=1, le=256)]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class Settings(BaseModel):
+    """What a policy may leave to the ``defaults`` block, and that to the program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include: SomePatterns = Field(DEFAULT_INCLUDE, description="Which files, by name or path.")
+    exclude: Patterns = Field((), description="Which files and directories not.")
+    settle: Duration = Field(
+        2.0,
+        json_schema_extra={"default": "2s"},
+        description="Capture when a file was quiet for this long.",
+    )
+    max_wait: Duration = Field(
+        600.0,
+        json_schema_extra={"default": "10m"},
+        description="Capture after this long in any case.",
+    )
+    while_open: Literal["wait", "skip"] = Field(
+        "wait", description="A file that somebody has open for writing: wait, or leave it alone."
+    )
+    store: str = Field(DEFAULT_STORE, min_length=1, description="Where a file's versions go.")
+    compression: Literal["auto", "keep", "none", "zstd"] = Field(
+        "auto", description="What to do with data that the source did not compress."
+    )
+    significant: Literal["bytes", "content"] = Field(
+        "bytes", description="Whether a change of bytes without a change of content counts."
+    )
+
+    @field_validator("max_wait")
+    @classmethod
+    def _at_least_settle(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("settle", 0.0):
+            reject("this is shorter than settle", "expected at least as long")
+        return value
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _try(Matcher.build, (), value, (), expected=GLOB_EXPECTED)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _anchored_template(cls, value: str, info: ValidationInfo) -> str:
+        _try(StoreTemplate.parse, value, expected=TEMPLATE_EXPECTED)
+        return anchored(value, base_of(info))
+
+
+class Policy(Settings):
+    """What to watch, and how. Durations are in seconds, paths in `watch` absolute."""
+
+    name: Name = Field(description="How logs, tasks and {policy} call it.")
+    watch: SomePatterns = Field(description="A directory, a file or a glob; a list of them too.")
+
+    @field_validator("watch")
+    @classmethod
+    def _absolute_globs(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        watch = tuple(absolute(entry, info) for entry in value)
+        _try(Matcher.build, watch, (), (), expected=GLOB_EXPECTED)
+        return watch
+
+    @model_validator(mode="after")
+    def _one_store_a_source(self) -> Self:
+        """Two sources in one store would mix their histories; a store must not be a source."""
+        fields = self.template.fields
+        if "path" not in fields and not self.matcher.names_one_file:
+            problem = "two files of the same name would share a store"
+            reject(problem, "expected {path} in it", key="store")
+        if len(self.roots) > 1 and "root" not in fields:
+            problem = "files of the same path in two watched directories would share a store"
+            reject(problem, "expected {root} in it", key="store")
+        suffixes = [pattern[1:] for pattern in self.include if pattern.startswith("*.")]
+        names = ["a", *(f"{above}a{suffix}" for suffix in suffixes for above in ("", "b/"))]
+        if any(self.is_store(root / name) for root in self.roots for name in names):
+            reject("a store could take the place of a source", TEMPLATE_EXPECTED, key="store")
+        return self
+
+    @property
+    def watched(self) -> tuple[WatchedDirectory, ...]:
+        """The directories to be told about."""
+        return tuple(dict.fromkeys(entry.watched(self.include) for entry in self.matcher.entries))
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The directories that sources are below: ``{root}``."""
+        return tuple(dict.fromkeys(directory.path for directory in self.watched))
+
+    def root_of(self, path: Path) -> Path | None:
+        """Return the watched directory that `path` is below, if any.
+
+        A path that leads out of it through a symbolic link is not below it.
+        """
+        found = self.matcher.locate(path)
+        return found.root if found else None
+
+    def matches(self, path: Path) -> bool:
+        """Whether the file at `path` is to be kept, going by its name and place.
+
+        Stores never are, nor are hidden files, journals and locks. Of several
+        policies only the first counts: `Config.policy_for`.
+        """
+        return self.matcher.matches(path) and not self.is_store(path)
+
+    def skips(self, directory: Path) -> bool:
+        """Whether nothing below `directory` can match, so that a walk need not go there."""
+        return self.matcher.skips(directory)
+
+    def is_store(self, path: Path) -> bool:
+        """Whether `path` is where this policy would put a store."""
+        text = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+        return any(self.template.pattern(root, self.name).fullmatch(text) for root in self.roots)
+
+    def store_for(self, path: Path) -> Path:
+        """Return the store of the source at `path`.
+
+        Raises
+        ------
+        UsageError
+            `path` is not below a directory that this policy watches.
+        """
+        found = self.matcher.locate(path)
+        if found is None:
+            message = f"{path}: not below a directory that policy {self.name!r} watches"
+            raise UsageError(message, hint=f"it watches {', '.join(self.watch)}")
+        return self.template.render(found.root, found.relative, self.name)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """`watch`, `include` and `exclude`, compiled."""
+        return Matcher.build(self.watch, self.include, self.exclude)
+
+    @cached_property
+    def template(self) -> StoreTemplate:
+        """`store`, compiled."""
+        return StoreTemplate.parse(self.store)
+
+
+class Config(BaseModel):
+    """All settings of a service."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="vh5d configuration")
+
+    broker: Broker = Field("embedded", description="The queue: a private one, or a URL.")
+    state: StateDirectory = Field(
+        None, description="Where the service keeps its socket, queue and logs."
+    )
+    rescan: Duration = Field(
+        300.0, json_schema_extra={"default": "5m"}, description="Look at everything this often."
+    )
+    workers: Workers = Field(
+        default_factory=_cores, description="Captures at a time; the number of cores."
+    )
+    defaults: Settings = Field(Settings(), description="What policies leave out.")
+    policies: tuple[Policy, ...] = Field(description="The first that matches a file has it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_policies(cls, value: Any) -> Any:
+        """Give every policy the defaults, and a name if it has none."""
+        if not isinstance(value, dict) or not isinstance(value.get("policies"), list | tuple):
+            return value
+        defaults = value.get("defaults")
+        common = defaults if isinstance(defaults, dict) else {}
+        taken = [each.get("name") for each in value["policies"] if isinstance(each, dict)]
+        policies = []
+        for each in value["policies"]:
+            if isinstance(each, dict):
+                merged = {**common, **each}
+                if "name" not in each:
+                    merged["name"] = _free_name(each.get("watch"), taken)
+                    taken.append(merged["name"])
+                policies.append(merged)
+            else:
+                policies.append(each)
+        return {**value, "policies": policies}
+
+    @field_validator("rescan")
+    @classmethod
+    def _not_all_the_time(cls, value: float) -> float:
+        if value < 1.0:
+            reject("this is too often", "expected at least 1s")
+        return value
+
+    @field_validator("policies")
+    @classmethod
+    def _told_apart(cls, value: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        if not value:
+            reject("the list is empty", "expected at least one policy with a watch")
+        families: dict[str, tuple[Path, int]] = {}
+        names: set[str] = set()
+        for i, policy in enumerate(value):
+            if policy.name in names:
+                problem = f"another policy is called {policy.name!r}"
+                reject(problem, "expected a name of its own", key=f"{i}.name")
+            names.add(policy.name)
+            for root in policy.roots:
+                other, j = families.setdefault(policy.template.family(root, policy.name), (root, i))
+                if other != root:
+                    problem = f"policy {value[j].name!r} keeps other files in the same stores"
+                    reject(problem, "expected {root} or {policy} in it", key=f"{i}.store")
+        return value
+
+    def policy(self, name: str) -> Policy:
+        """Return the policy called `name`.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        for policy in self.policies:
+            if policy.name == name:
+                return policy
+        hint = f"there are {', '.join(policy.name for policy in self.policies)}"
+        message = f"there is no policy {name!r}"
+        raise UsageError(message, hint=hint)
+
+    def policy_for(self, path: Path) -> Policy | None:
+        """Return the first policy that means the file at `path`; stores are nobody's."""
+        if any(policy.is_store(path) for policy in self.policies):
+            return None
+        return next((policy for policy in self.policies if policy.matches(path)), None)
+
+
+def default_config(watch: Sequence[Path], *, state: Path | None = None) -> Config:
+    """Return the settings when there is no file: directories or files, and all defaults."""
+    entries = tuple(glob.escape(str(path)) for path in watch)
+    policy = Policy(name="default", watch=entries)
+    return Config(state=state, policies=(policy,))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration file, for editors."""
+    schema = Config.model_json_schema()
+    del schema["properties"]["defaults"]["default"]
+    schema["$defs"]["Policy"]["required"] = ["watch"]  # a name is made from it
+    return schema
+
+
+def _free_name(watch: object, taken: Collection[object]) -> str:
+    first = watch[0] if isinstance(watch, list | tuple) and watch else watch
+    words = re.findall(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*", first.split("/")[-1] if isinstance(first, str) else ""
+    )
+    name = words[0][:60] if words else "policy"
+    candidates = chain([name], (f"{name}-{i}" for i in count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _try(make: Callable[..., object], *arguments: object, expected: str) -> None:
+    try:
+        make(*arguments)
+    except ValueError as error:
+        reject(str(error), expected)

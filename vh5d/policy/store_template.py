@@ -1,0 +1,97 @@
+"""Where a source's store goes: a template such as ``{root}/.vh5d/{path}``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from string import Formatter
+
+EXPECTED = "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy}"
+FIELDS = ("root", "path", "name", "stem", "policy")
+_SLOT = "\0{}\0"
+
+
+def anchored(text: str, base: Path) -> str:
+    """Return `text` as a template that begins at ``{root}`` or ``/``; a relative one at `base`."""
+    text = os.path.expanduser(text)  # noqa: PTH111 - a Path would tidy the template
+    if text.startswith(("/", "{root}")):
+        return text
+    return f"{base}/".replace("{", "{{").replace("}", "}}") + text
+
+
+@dataclass(frozen=True)
+class StoreTemplate:
+    """Literal text and fields, in turn.
+
+    ``{root}`` is the watched directory, ``{path}`` the source's path below it,
+    ``{name}`` its last part, ``{stem}`` that without the suffix, ``{policy}`` the
+    policy's name.
+    """
+
+    parts: tuple[tuple[str, str | None], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> StoreTemplate:
+        """Read a template.
+
+        Raises
+        ------
+        ValueError
+            Braces that do not match, or a field that there is not.
+        """
+        parts = []
+        try:
+            parsed = list(Formatter().parse(text))
+        except ValueError:
+            message = f"{text!r} has a brace without its partner"
+            raise ValueError(message) from None
+        for before, name, spec, conversion in parsed:
+            if name is not None and (name not in FIELDS or spec or conversion):
+                message = f"{text!r} has a field that there is not, {{{name}}}"
+                raise ValueError(message)
+            parts.append((before, name))
+        return cls(tuple(parts))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Which fields it has."""
+        return frozenset(name for _, name in self.parts if name is not None)
+
+    def render(self, root: Path, relative: PurePosixPath, policy: str) -> Path:
+        """Return the store of the source at `root` / `relative`."""
+        return Path(
+            self._fill(
+                {
+                    "root": str(root),
+                    "path": str(relative),
+                    "name": relative.name,
+                    "stem": relative.stem,
+                    "policy": policy,
+                }
+            )
+        )
+
+    def family(self, root: Path, policy: str) -> str:
+        """Return the path of every store below `root`, with a slot for what a source decides."""
+        slots = {name: _SLOT.format(name) for name in ("path", "name", "stem")}
+        return self._fill({"root": str(root), "policy": policy, **slots})
+
+    def pattern(self, root: Path, policy: str) -> re.Pattern[str]:
+        """Return what the path of any store below `root` looks like."""
+        text = re.escape(self.family(root, policy))
+        text = text.replace(re.escape(_SLOT.format("path")), ".+")
+        for name in ("name", "stem"):
+            text = text.replace(re.escape(_SLOT.format(name)), "[^/]+")
+        return re.compile(text, re.DOTALL)
+
+    def _fill(self, values: Mapping[str, str]) -> str:
+        text = ""
+        for before, name in self.parts:
+            text += before
+            if name is not None:
+                # "/backup/{root}/{path}": a root inside a path begins without its slash.
+                text += values[name].lstrip("/") if text else values[name]
+        return os.path.normpath(text)
