@@ -56,10 +56,19 @@ def address_of(obj_id: h5o.ObjectID) -> int:
     return int(h5o.get_info(obj_id).addr)
 
 
-def link(obj_id: h5o.ObjectID, group_id: h5g.GroupID, name: bytes) -> None:
+def link(
+    obj_id: h5o.ObjectID, group_id: h5g.GroupID, name: bytes, *, utf8: bool = False
+) -> None:
     """Link an open object into a group.
 
     A header made by us starts with a link count of one before it has a link, so the count ends one
     too high, on purpose: HDF5 never frees chunks that other datasets share.
     """
-    h5o.link(obj_id, group_id, name)
+    lcpl = h5p.create(h5p.LINK_CREATE)
+    lcpl.set_char_encoding(h5t.CSET_UTF8 if utf8 else h5t.CSET_ASCII)
+    h5o.link(obj_id, group_id, name, lcpl=lcpl)
+
+
+def open_by_path(group_id: h5g.GroupID, path: bytes) -> h5o.ObjectID:
+    """Open the object at a path below a group; the group itself at ``/`` and the empty path."""
+    return h5o.open(group_id, path.strip(b"/") or b".")

@@ -1,0 +1,76 @@
+"""What a capture may be told, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+Compression = Literal["auto", "keep", "none", "zstd"]
+Significant = Literal["bytes", "content"]
+Busy = Literal["refuse", "try"]
+KeptAs = Literal["tree", "bytes"]
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How to capture.
+
+    Attributes
+    ----------
+    compression
+        ``auto``: what the source compressed stays as it is, byte for byte; what it did not is
+        compressed with HDF5's shuffle and deflate. ``zstd``: the same with Zstandard, which
+        readers need a plugin for. ``keep``: chunks as they are. ``none``: pages too.
+    significant
+        Which change makes a version: any of ``bytes``, or of ``content`` only.
+    busy
+        What to do about a source that somebody has open for writing: ``refuse``, or ``try``.
+    threads
+        How many threads hash and compress; None for one a core.
+    timeout
+        How long to wait for other users of the store, in seconds.
+    """
+
+    compression: Compression = "auto"
+    significant: Significant = "bytes"
+    busy: Busy = "refuse"
+    threads: int | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class CaptureResult:
+    """What a capture did.
+
+    Attributes
+    ----------
+    version
+        The new version's name; None when nothing had changed.
+    bytes_added
+        Bytes of chunks, pages, indexes and headers that the store took in.
+    source_bytes
+        The size of the source.
+    seconds
+        How long it took.
+    kept_as
+        ``tree``, or ``bytes`` for a source that HDF5 cannot open.
+    warnings
+        What could not be kept in the tree (it is in the image all the same).
+    """
+
+    source: Path
+    store: Path
+    version: str | None
+    changed: bool
+    bytes_added: int
+    source_bytes: int
+    seconds: float
+    kept_as: KeptAs
+    warnings: tuple[str, ...] = ()
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,314 @@
+"""Builds a version's tree: what changed is made, what did not is the previous version's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from vh5d.capture.hashing import Kept
+from vh5d.capture.scan import Scan
+from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
+from vh5d.hdf5.attributes import copy_attributes
+from vh5d.hdf5.chunk_records import ChunkRecords
+from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
+from vh5d.hdf5.dataset_info import Storage
+from vh5d.hdf5.dataset_spec import of_dataset
+from vh5d.hdf5.extents import block_shape
+from vh5d.hdf5.walk import Kind, LinkKind, SourceLink, SourceObject
+from vh5d.store import layout
+from vh5d.store.datasets import (
+    Index,
+    index_of,
+    pool_records,
+    records_of,
+    stage_header,
+    stage_index,
+)
+from vh5d.store.images import FINGERPRINT_NBYTES, Image, ObjectEntry
+from vh5d.store.transaction import Transaction
+
+ASIDE = "root_attributes"  # in the image: those of the source's root that a version's own hide
+
+
+@dataclass
+class Staging:
+    """A version's tree being built.
+
+    Attributes
+    ----------
+    changed
+        Addresses, in the source, of the objects that are not the previous version's.
+    entries, fingerprints
+        The source's objects, as its image lists them.
+    warnings
+        What could not be kept, one line each.
+    """
+
+    entries: tuple[ObjectEntry, ...] = ()
+    fingerprints: NDArray[np.uint8] = field(
+        default_factory=lambda: np.empty((0, FINGERPRINT_NBYTES), np.uint8)
+    )
+    changed: frozenset[int] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+
+def stage_tree(
+    transaction: Transaction,
+    found: Scan,
+    kept: Kept,
+    version: str,
+    previous: str,
+    before: Image | None,
+) -> Staging:
+    """Build the tree of a new version in the store's file.
+
+    Parameters
+    ----------
+    transaction
+        The commit.
+    found
+        The source.
+    kept
+        Where its pieces are in the pools.
+    version
+        Name of the version's group, which is made.
+    previous
+        Name of the version before.
+    before
+        Its image, if it has one.
+
+    Returns
+    -------
+    Staging
+        What was built; nothing when nothing had changed.
+    """
+    versions = transaction.file[layout.VERSIONS]
+    if found.tree is None or found.file is None:
+        versions.create_group(version)
+        return Staging(changed=frozenset({0}))
+    builder = _Builder(transaction, found, kept, versions[previous], _known(before))
+    changed = builder.changed()
+    staging = Staging(*_list_objects(found), changed=changed)
+    if changed:
+        builder.build(versions, version, changed)
+        staging.warnings = tuple(builder.warnings)
+    return staging
+
+
+def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
+    if before is None:
+        return {}
+    prints = before.fingerprints
+    return {
+        entry.path: (prints[i].tobytes(), entry) for i, entry in enumerate(before.objects)
+    }
+
+
+def _list_objects(found: Scan) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
+    assert found.tree is not None
+    entries = []
+    for each in found.tree:
+        stored = found.stored.get(each.address)
+        entries.append(
+            ObjectEntry(each.path)
+            if stored is None
+            else ObjectEntry(
+                each.path, stored.encoding.name, len(stored.extents), stored.padded_to
+            )
+        )
+    prints = b"".join(each.fingerprint for each in found.tree)
+    return tuple(entries), np.frombuffer(prints, np.uint8).reshape(-1, FINGERPRINT_NBYTES)
+
+
+@dataclass
+class _Builder:
+    transaction: Transaction
+    found: Scan
+    kept: Kept
+    previous: h5py.Group
+    known: dict[bytes, tuple[bytes, ObjectEntry]]
+    records: dict[int, ChunkRecords] = field(default_factory=dict)
+    made: dict[int, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.found.tree is not None
+        assert self.found.file is not None
+        self.tree = self.found.tree
+        self.source = self.found.file.id
+
+    # What changed
+
+    def changed(self) -> frozenset[int]:
+        """Return the objects that differ from the previous version's, or lead to such."""
+        first = 0
+        for address, stored in self.found.stored.items():
+            pieces = self.found.tiling.chunks[first : first + len(stored.extents)]
+            first += len(stored.extents)
+            self.records[address] = pool_records(
+                self.transaction.pools[stored.encoding.name],
+                self.kept.rows[pieces],
+                stored.extents.scaled,
+                stored.extents.masks,
+            )
+        return _spread({each.address for each in self.tree if self._differs(each)}, self.tree)
+
+    def _differs(self, each: SourceObject) -> bool:
+        fingerprint, entry = self.known.get(each.path, (b"", None))
+        if fingerprint != each.fingerprint or entry is None or each.kind is Kind.UNREADABLE:
+            return True
+        stored = self.found.stored.get(each.address)
+        if stored is None:
+            return entry.encoding is not None
+        if (entry.encoding, entry.padded_to) != (stored.encoding.name, stored.padded_to):
+            return True
+        now = self.records[each.address]
+        if entry.chunks != len(now):
+            return True
+        then = records_of(self.transaction.read, self._dataset_before(each))
+        return not _same_chunks(then, now)
+
+    def _dataset_before(self, each: SourceObject) -> h5py.Dataset:
+        return h5py.Dataset(open_by_path(self.previous.id, each.path))
+
+    # What is made
+
+    def build(self, versions: h5py.Group, version: str, changed: frozenset[int]) -> None:
+        """Make all changed objects, link everything, then copy attributes and references."""
+        self._place_datasets(changed)
+        root = self.tree.objects[self.tree.root]
+        self.made[root.address] = copy_object(
+            self._open(root), versions.id, version.encode(), utf8=True
+        )
+        for each in self.tree:
+            if each.kind is Kind.GROUP and each.address in changed:
+                for entry in each.links:
+                    self._link(entry, self.made[each.address], each, changed)
+        for each in self.tree:
+            if each.address in changed and each.kind is not Kind.UNREADABLE:
+                self._finish(each, self.made[each.address])
+
+    def _place_datasets(self, changed: frozenset[int]) -> None:
+        addresses = [each for each in self.found.stored if each in changed]
+        headers = [self._stage(self.tree.objects[each]) for each in addresses]
+        for address, dataset in zip(addresses, self.transaction.place(headers), strict=True):
+            self.made[address] = dataset.id
+
+    def _stage(self, each: SourceObject) -> int:
+        stored = self.found.stored[each.address]
+        assert each.dataset is not None
+        contiguous = each.storage is Storage.CONTIGUOUS
+        spec = of_dataset(
+            self._open(each),
+            chunks=block_shape(each.dataset.shape or (), each.dataset.itemsize)
+            if contiguous
+            else None,
+            filters=stored.encoding.filters,
+        )
+        index = stage_index(
+            self.transaction, spec, self.records[each.address], self._index_before(each)
+        )
+        return stage_header(self.transaction, spec, index)
+
+    def _index_before(self, each: SourceObject) -> Index | None:
+        _, entry = self.known.get(each.path, (b"", None))
+        if entry is None or entry.encoding is None or not entry.chunks:
+            return None
+        return index_of(self.transaction.read, self._dataset_before(each))
+
+    def _link(
+        self, entry: SourceLink, group: Any, parent: SourceObject, changed: frozenset[int]
+    ) -> None:
+        if entry.kind is LinkKind.USER_DEFINED:
+            self.warnings.append(
+                f"{_text(parent.path)}: the user-defined link {_text(entry.name)} is not kept"
+            )
+        elif entry.kind is not LinkKind.HARD:
+            copy_link(entry, group)
+        else:
+            self._link_object(entry, group, changed)
+
+    def _link_object(self, entry: SourceLink, group: Any, changed: frozenset[int]) -> None:
+        each = self.tree.objects[entry.address]
+        if each.kind is Kind.UNREADABLE:
+            return  # a problem of the walk, which is reported
+        if each.address not in changed:
+            link(open_by_path(self.previous.id, each.path), group, entry.name, utf8=entry.utf8)
+        elif each.address in self.made:
+            link(self.made[each.address], group, entry.name, utf8=entry.utf8)
+        else:
+            self.made[each.address] = copy_object(
+                self._open(each), group, entry.name, utf8=entry.utf8
+            )
+
+    def _finish(self, each: SourceObject, target: Any) -> None:
+        source = self._open(each)
+        own = layout.RESERVED_ATTRIBUTES if each.address == self.tree.root else ()
+        self.warnings += copy_attributes(
+            source,
+            target,
+            self._translate,
+            path=each.path,
+            select=lambda name: name.decode("utf-8", "replace") not in own,
+        )
+        if each.storage is Storage.WHOLE:
+            self.warnings += rewrite_references(source, target, self._translate, path=each.path)
+
+    def _open(self, each: SourceObject) -> Any:
+        return open_by_address(self.source, each.address)
+
+    def _translate(self, address: int) -> int | None:
+        if address in self.made:
+            return address_of(self.made[address])
+        each = self.tree.objects.get(address)
+        if each is None or each.kind is Kind.UNREADABLE:
+            return None
+        return address_of(open_by_path(self.previous.id, each.path))
+
+
+def keep_aside(found: Scan, image: h5py.Group) -> list[str]:
+    """Keep in the image the root attributes whose names a version's group needs for itself."""
+    if found.tree is None or found.file is None:
+        return []
+    root = found.file["/"]
+    if not any(name in root.attrs for name in layout.RESERVED_ATTRIBUTES):
+        return []
+    aside = image.create_group(ASIDE)
+    return copy_attributes(
+        root.id,
+        aside.id,
+        lambda _: None,
+        path=b"/",
+        select=lambda name: name.decode("utf-8", "replace") in layout.RESERVED_ATTRIBUTES,
+    )
+
+
+def _spread(changed: set[int], tree: Any) -> frozenset[int]:
+    """Add every object that links or refers to a changed one, until none is left."""
+    users: dict[int, list[int]] = {}
+    for each in tree:
+        for used in (*(entry.address for entry in each.links), *each.refers_to):
+            users.setdefault(used, []).append(each.address)
+    pending = list(changed)
+    while pending:
+        for user in users.get(pending.pop(), ()):
+            if user not in changed:
+                changed.add(user)
+                pending.append(user)
+    return frozenset(changed)
+
+
+def _same_chunks(then: ChunkRecords, now: ChunkRecords) -> bool:
+    return (
+        np.array_equal(then.addresses, now.addresses)
+        and np.array_equal(then.scaled, now.scaled)
+        and np.array_equal(then.sizes, now.sizes)
+        and np.array_equal(then.masks, now.masks)
+    )
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")

@@ -1,0 +1,69 @@
+"""Where things are in a store, and how a new one begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+from vh5d.errors import NotAStoreError
+
+ROOT = "_version_data"
+VERSIONS = f"{ROOT}/versions"
+POOLS = f"{ROOT}/pools"
+SPACES = f"{ROOT}/spaces"
+IMAGES = f"{ROOT}/images"
+FIRST_VERSION = "__first_version__"
+
+# versioned-hdf5 up to 2.6 writes 4, and declines what is later.
+DATA_VERSION = 5
+FORMAT = "vh5d"
+FORMAT_VERSION = 1
+
+# Object headers of version 2 and superblocks of version 3: every HDF5 since 1.10 reads them.
+LIBVER = ("v110", "v110")
+
+RESERVED_ATTRIBUTES = ("prev_version", "committed", "timestamp", "sequence")
+
+
+def initialise(file: h5py.File) -> None:
+    """Give an empty HDF5 file the skeleton of a store."""
+    root = file.create_group(ROOT)
+    versions = root.create_group("versions", track_order=True)
+    versions.attrs["data_version"] = DATA_VERSION
+    versions.attrs["format"] = FORMAT
+    versions.attrs["format_version"] = FORMAT_VERSION
+    versions.attrs["current_version"] = FIRST_VERSION
+    versions.attrs["sequence"] = 0
+    versions.create_group(FIRST_VERSION)
+    root.create_group("pools")
+    root.create_group("images")
+    spaces = root.create_group("spaces")
+    spaces.attrs["next"] = 0
+
+
+def check(file: h5py.File, path: Path) -> None:
+    """Refuse a file that is no store, or one of a format that this program does not know.
+
+    Raises
+    ------
+    NotAStoreError
+        With what it is instead.
+    """
+    versions = file.get(VERSIONS)
+    if not isinstance(versions, h5py.Group):
+        raise NotAStoreError(
+            f"{path}: an HDF5 file, but not a vh5d store",
+            hint="name the source file, or the store that keeps its versions",
+        )
+    data_version = int(versions.attrs.get("data_version", 1))
+    if versions.attrs.get("format") != FORMAT:
+        raise NotAStoreError(
+            f"{path}: written by versioned-hdf5 (data version {data_version}), not by vh5d"
+        )
+    format_version = int(versions.attrs["format_version"])
+    if data_version != DATA_VERSION or format_version > FORMAT_VERSION:
+        raise NotAStoreError(
+            f"{path}: a store of format {data_version}.{format_version}; "
+            f"this program reads up to {DATA_VERSION}.{FORMAT_VERSION}",
+            hint="a newer vh5d wrote it: upgrade",
+        )

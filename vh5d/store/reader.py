@@ -1,0 +1,109 @@
+"""A store, open for reading."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+from vh5d.errors import NotAStoreError, StoreBusyError, StoreError, StoreMissingError
+from vh5d.hdf5.atomic_file import recover
+from vh5d.store import layout, versions
+from vh5d.store.pools import Pools, open_pools
+from vh5d.store.versions import VersionInfo
+
+
+@dataclass
+class StoreReader:
+    """A store open for reading, as a context manager.
+
+    While it is open a writer waits before it applies a commit, so keep it short.
+
+    Attributes
+    ----------
+    file
+        The store, by plain h5py.
+    recovered
+        What had to be done about a commit that died here, or None.
+    """
+
+    path: Path
+    file: h5py.File
+    recovered: str | None = None
+    _fd: int = field(default=-1, repr=False)
+
+    def __post_init__(self) -> None:
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.file.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self, address: int, nbytes: int) -> bytes:
+        """Return bytes of the store file; safe to call from several threads."""
+        return os.pread(self._fd, nbytes, address)
+
+    @cached_property
+    def versions(self) -> list[VersionInfo]:
+        """All versions, oldest first."""
+        return versions.list_versions(self.file)
+
+    @cached_property
+    def pools(self) -> Pools:
+        """The pools."""
+        return open_pools(self.file)
+
+    def resolve(self, spec: str) -> VersionInfo:
+        """Return the version that a name, prefix, ``-1`` or ``@TIME`` means."""
+        return versions.resolve(self.versions, spec, where=self.path)
+
+    def tree(self, version: VersionInfo) -> h5py.Group:
+        """Return a version's group."""
+        return self.file[f"{layout.VERSIONS}/{version.name}"]
+
+
+def open_store(path: str | os.PathLike[str], *, timeout: float = 30.0) -> StoreReader:
+    """Open a store for reading; finish or undo first what a crash left of a commit.
+
+    Raises
+    ------
+    StoreMissingError, NotAStoreError, StoreBusyError
+    """
+    store = Path(path)
+    if not store.is_file():
+        raise StoreMissingError(f"{store}: there is no such store")
+    recovered = recover(store, timeout=timeout)
+    try:
+        file = h5py.File(store, "r")
+    except BlockingIOError as error:
+        raise StoreBusyError(
+            f"{store}: a commit is being applied", hint="try again in a moment"
+        ) from error
+    except PermissionError as error:
+        raise StoreError(f"{store}: may not be read: {error.strerror}") from error
+    except OSError as error:
+        raise NotAStoreError(f"{store}: not an HDF5 file that can be opened: {error}") from error
+    try:
+        layout.check(file, store)
+        return StoreReader(store, file, recovered)
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,155 @@
+"""The versions of a store: listing them, and finding the one that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+from vh5d.errors import AmbiguousVersionError, UsageError, VersionNotFoundError
+from vh5d.store import layout
+
+TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f%z"
+CANDIDATES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """What a store says of one version.
+
+    Attributes
+    ----------
+    timestamp
+        When it was committed, in UTC.
+    bytes_added
+        Bytes of chunks, indexes and headers that it brought.
+    source_path, source_size, source_mtime_ns, host, cause, digest, kept_as
+        Of a captured version; None of one that was staged from Python.
+    """
+
+    name: str
+    timestamp: datetime
+    sequence: int
+    prev_version: str
+    bytes_added: int | None = None
+    source_path: Path | None = None
+    source_size: int | None = None
+    source_mtime_ns: int | None = None
+    source_mode: int | None = None
+    host: str | None = None
+    cause: str | None = None
+    digest: str | None = None
+    kept_as: str | None = None
+
+
+def list_versions(file: h5py.File) -> list[VersionInfo]:
+    """Return all committed versions, oldest first."""
+    images = file[layout.IMAGES]
+    found = [
+        _read(name, group.attrs, images[name].attrs if name in images else {})
+        for name, group in file[layout.VERSIONS].items()
+        if name != layout.FIRST_VERSION and group.attrs.get("committed", False)
+    ]
+    return sorted(found, key=lambda version: version.sequence)
+
+
+def current_version(file: h5py.File) -> str:
+    """Return the name of the version that the next one builds on."""
+    return str(file[layout.VERSIONS].attrs["current_version"])
+
+
+def resolve(versions: Sequence[VersionInfo], spec: str, *, where: Path) -> VersionInfo:
+    """Return the version that `spec` names.
+
+    Parameters
+    ----------
+    versions
+        All versions, oldest first.
+    spec
+        A name, a unique prefix of one, ``-1`` (the newest), ``-2``…, or ``@TIME`` (the newest
+        one not later than that time).
+    where
+        The store, for messages.
+    """
+    if not versions:
+        raise VersionNotFoundError(f"{where}: the store has no version yet")
+    for version in versions:
+        if version.name == spec:
+            return version
+    if spec.startswith("@"):
+        return at_time(versions, parse_time(spec[1:]), where=where)
+    if spec.startswith("-") and spec[1:].isdigit() and int(spec) < 0:
+        if -int(spec) > len(versions):
+            raise VersionNotFoundError(
+                f"{where}: no version {spec}: there are {len(versions)}",
+                hint=f"-1 is the newest, -{len(versions)} the oldest",
+            )
+        return versions[int(spec)]
+    return _by_prefix(versions, spec, where)
+
+
+def at_time(versions: Sequence[VersionInfo], time: datetime, *, where: Path) -> VersionInfo:
+    """Return the newest version that is not later than `time`."""
+    earlier = [version for version in versions if version.timestamp <= time]
+    if not earlier:
+        first = min(version.timestamp for version in versions)
+        raise VersionNotFoundError(
+            f"{where}: no version is as old as {time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+            hint=f"the first one is of {first:%Y-%m-%d %H:%M:%S} UTC",
+        )
+    return max(earlier, key=lambda version: (version.timestamp, version.sequence))
+
+
+def parse_time(text: str) -> datetime:
+    """Read an ISO 8601 time; one without an offset is in the local zone."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is not a time",
+            hint="write it like 2026-11-24, 2026-11-24T09:30 (local) or 2026-11-24T09:30:00Z",
+        ) from error
+
+
+def _by_prefix(versions: Sequence[VersionInfo], spec: str, where: Path) -> VersionInfo:
+    matching = [version for version in versions if spec and version.name.startswith(spec)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        newest = versions[-1].name
+        raise VersionNotFoundError(
+            f"{where}: no version {spec!r}", hint=f"`vh5d log` lists them; the newest is {newest!r}"
+        )
+    names = ", ".join(version.name for version in matching[:CANDIDATES_SHOWN])
+    more = ", …" if len(matching) > CANDIDATES_SHOWN else ""
+    raise AmbiguousVersionError(
+        f"{where}: {spec!r} could be {names}{more}", hint="write more of the name"
+    )
+
+
+def _read(name: str, attributes: Any, image: Any) -> VersionInfo:
+    def number(key: str) -> int | None:
+        return int(image[key]) if key in image else None
+
+    def text(key: str) -> str | None:
+        return str(image[key]) if key in image else None
+
+    source = text("source_path")
+    return VersionInfo(
+        name=name,
+        timestamp=datetime.strptime(attributes["timestamp"], TIMESTAMP_FORMAT).astimezone(UTC),
+        sequence=int(attributes.get("sequence", 0)),
+        prev_version=str(attributes["prev_version"]),
+        bytes_added=number("bytes_added"),
+        source_path=Path(source) if source is not None else None,
+        source_size=number("source_size"),
+        source_mtime_ns=number("source_mtime_ns"),
+        source_mode=number("source_mode"),
+        host=text("host"),
+        cause=text("cause"),
+        digest=text("digest"),
+        kept_as=text("kept_as"),
+    )
