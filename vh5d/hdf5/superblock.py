@@ -37,11 +37,12 @@ class Superblock:
         Where the HDF5 file ends, as an absolute offset in the file, userblock included. What lies
         behind is nobody's.
     status_flags
-        The file consistency flags of version 3; None before, where HDF5 ignores them.
+        The file consistency flags of version 3; None before, where HDF5 ignores them. One whose
+        writing was torn, so that it disagrees with the checksum, counts as set.
     raw
         Its bytes.
     intact
-        Whether its checksum holds (versions 0 and 1 have none).
+        Whether its checksum holds, the flags aside (versions 0 and 1 have none).
     """
 
     offset: int
@@ -70,7 +71,7 @@ class Superblock:
             return self.raw
         body = bytearray(self.raw[:-4])
         body[_FLAGS_AT] = flags
-        return bytes(body + checksum(bytes(body)))
+        return bytes(body) + checksum(body)
 
 
 def parse_superblock(head: bytes) -> Superblock | None:
@@ -131,11 +132,22 @@ def _parse_late(block: bytes, offset: int, version: int) -> Superblock:
     base, _extension, eof, _root = _addresses(block, 12, width, 4)
     length = 12 + 4 * width + 4
     raw = block[:length]
-    intact = len(raw) == length and checksum(raw[:-4]) == raw[-4:]
-    flags = block[_FLAGS_AT] if version == 3 else None
+    flags = _signed_flags(raw) if len(raw) == length else None
+    intact = flags is not None
     # The end is stored with the base address added to it; a file moved behind a userblock keeps
     # the base address it was written with, and HDF5 allows for the difference.
-    return Superblock(offset, version, eof + offset - base, flags, raw, intact)
+    status = raw[_FLAGS_AT] | (flags or 0) if version == 3 else None
+    return Superblock(offset, version, eof + offset - base, status, raw, intact)
+
+
+def _signed_flags(raw: bytes) -> int | None:
+    """The flags that the checksum holds with: others than there are if a write of them was torn."""
+    for flags in (raw[_FLAGS_AT], 0, _WRITING, _WRITING | _SWMR):
+        body = bytearray(raw[:-4])
+        body[_FLAGS_AT] = flags
+        if checksum(body) == raw[-4:]:
+            return flags
+    return None
 
 
 def _addresses(block: bytes, at: int, width: int, count: int) -> tuple[int, ...]:

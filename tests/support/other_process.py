@@ -1,0 +1,46 @@
+"""A second Python process that does something to a file and holds it until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+_HOLD = "\nprint('ready', flush=True)\nimport sys\nsys.stdin.readline()\n"
+
+
+@contextlib.contextmanager
+def other_process(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run code in another process; inside the block it has finished, but the process lives on.
+
+    What the code prints after the block's end comes from `process.stdout`.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + _HOLD, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write("\n")
+                process.stdin.flush()
+
+
+def run(code: str, *arguments: object) -> str:
+    """Run code in another process to its end; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return (done.stdout + done.stderr).strip()
