@@ -77,8 +77,8 @@ class PathPattern:
     @classmethod
     def parse(cls, pattern: str, *, ignore_case: bool = False) -> PathPattern:
         """Compile `pattern`; ValueError as of `compile_glob`."""
-        body = pattern.rstrip("/").removeprefix("./")
-        if not body:
+        body = pattern.removeprefix("./").rstrip("/")
+        if body in {"", "."}:
             message = f"{pattern!r} is not a glob: nothing is left of it"
             raise ValueError(message)
         regex = compile_glob(body, ignore_case=ignore_case)

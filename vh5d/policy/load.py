@@ -92,28 +92,22 @@ def _read(path: Path) -> str:
 
 
 def _problems(path: Path, document: Document, error: ValidationError) -> tuple[Problem, ...]:
+    errors = error.errors(include_url=False)
+    # A wrong value in the defaults block is wrong in every policy that takes it: said once.
+    in_defaults = {each["loc"][1:] for each in errors if each["loc"][:1] == ("defaults",)}
     problems = []
-    for each in error.errors(include_url=False):
+    for each in errors:
         location = each["loc"]
         key = each.get("ctx", {}).get("key")
         if key:
             location += tuple(int(part) if part.isdigit() else part for part in key.split("."))
-        if _said_in_defaults(location, document):
+        own = location[0] != "policies" or location in document.lines
+        if not own and location[2:] in in_defaults:
             continue
         text, expected = _describe(each, location)
         line = document.line_of(location)
         problems.append(Problem(path, line, _dotted(location), text, expected))
     return tuple(sorted(problems, key=lambda problem: problem.line or 0))
-
-
-def _said_in_defaults(location: Location, document: Document) -> bool:
-    """Whether the value is not the policy's own: the defaults block has the same problem."""
-    match location:
-        case ("policies", int(i), str(key), *_):
-            own = document.value["policies"][i]
-            return key not in own and ("defaults", key) in document.lines
-        case _:
-            return False
 
 
 _KEYS: dict[int, tuple[str, ...]] = {

@@ -36,6 +36,7 @@ from vh5d.policy.globs import EXPECTED as GLOB_EXPECTED
 from vh5d.policy.match import Matcher, WatchedDirectory
 from vh5d.policy.store_template import EXPECTED as TEMPLATE_EXPECTED
 from vh5d.policy.store_template import StoreTemplate, anchored
+from vh5d.policy.units import format_duration
 
 # HDF5 itself, netCDF-4, HDF-EOS5, NeXus, CXI (coherent imaging), H5Part (particles),
 # MATLAB 7.3, AnnData: the suffixes under which HDF5 files are written.
@@ -78,6 +79,7 @@ class Settings(BaseModel):
     )
     max_wait: Duration = Field(
         600.0,
+        validate_default=True,
         json_schema_extra={"default": "10m"},
         description="Capture after this long in any case.",
     )
@@ -95,8 +97,10 @@ class Settings(BaseModel):
     @field_validator("max_wait")
     @classmethod
     def _at_least_settle(cls, value: float, info: ValidationInfo) -> float:
-        if value < info.data.get("settle", 0.0):
-            reject("this is shorter than settle", "expected at least as long")
+        settle = info.data.get("settle", 0.0)
+        if value < settle:
+            problem = f"{format_duration(value)} is shorter than settle"
+            reject(problem, f"expected at least {format_duration(settle)}")
         return value
 
     @field_validator("include", "exclude")
@@ -306,7 +310,8 @@ def schema() -> dict[str, Any]:
 def _free_name(watch: object, taken: Collection[object]) -> str:
     first = watch[0] if isinstance(watch, list | tuple) and watch else watch
     words = re.findall(
-        r"[A-Za-z0-9][A-Za-z0-9._-]*", first.split("/")[-1] if isinstance(first, str) else ""
+        r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        first.rstrip("/").split("/")[-1] if isinstance(first, str) else "",
     )
     name = words[0][:60] if words else "policy"
     candidates = chain([name], (f"{name}-{i}" for i in count(2)))

@@ -65,7 +65,7 @@ class StoreTemplate:
         return Path(
             self._fill(
                 {
-                    "root": str(root),
+                    "root": str(root).rstrip("/"),
                     "path": str(relative),
                     "name": relative.name,
                     "stem": relative.stem,
@@ -77,7 +77,7 @@ class StoreTemplate:
     def family(self, root: Path, policy: str) -> str:
         """Return the path of every store below `root`, with a slot for what a source decides."""
         slots = {name: _SLOT.format(name) for name in ("path", "name", "stem")}
-        return self._fill({"root": str(root), "policy": policy, **slots})
+        return self._fill({"root": str(root).rstrip("/"), "policy": policy, **slots})
 
     def pattern(self, root: Path, policy: str) -> re.Pattern[str]:
         """Return what the path of any store below `root` looks like."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|min|s|m|h|d)")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|min|s|m|h|d)")
 _LONGEST_S = 100 * 365 * 86400.0
 
-DURATION_PATTERN = r"^(\d+(\.\d+)? ?(ms|min|s|m|h|d) ?)+$"
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)? ?(ms|min|s|m|h|d) ?)+$"
 DURATION_EXPECTED = "expected e.g. 500ms, 2s, 10m, 1h30m"
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -17,7 +17,7 @@ _BYTES: dict[str, int] = {
     **{unit.lower(): 1000**power for power, unit in enumerate(_DECIMAL)},
     **{unit.lower(): 1024**power for power, unit in enumerate(_BINARY)},
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 SIZE_EXPECTED = "expected e.g. 512 B, 10 MiB, 1.5 GB"
 
 

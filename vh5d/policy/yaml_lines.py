@@ -48,10 +48,9 @@ def parse(text: str) -> Document:
     YAMLError
         Not YAML, two documents, a key given twice, or nested beyond reason.
     """
-    loader = yaml.SafeLoader(text)
+    document = Document()
     try:
-        node = loader.get_single_node()
-        document = Document()
+        node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
             document.value = _Reader(document.lines).read(node, ())
     except yaml.MarkedYAMLError as error:
@@ -61,13 +60,11 @@ def parse(text: str) -> Document:
         ) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"the character {error.character!r} is not allowed"
+        message = f"the character {text[error.position]!r} is not allowed"
         raise YAMLError(message, line) from error
     except RecursionError:
         message = "nested too deeply"
         raise YAMLError(message, 1) from None
-    finally:
-        loader.dispose()
     return document
 
 
