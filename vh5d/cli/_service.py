@@ -1,0 +1,74 @@
+"""What the commands of the service have in common."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vh5d.errors import UsageError
+
+if TYPE_CHECKING:
+    from vh5d.policy import Config
+    from vh5d.service.logs import Format
+
+
+def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
+    """Refuse a directory that is not there, unless its making is agreed to.
+
+    A mistyped name, or a share that is not mounted, must not become an empty directory that is
+    watched in vain; somebody at a terminal can be asked.
+    """
+    for directory in directories:
+        if directory.exists():
+            continue
+        if not create and sys.stdin.isatty() and sys.stdout.isatty():
+            create = click.confirm(f"{directory} does not exist. Make it?", default=True)
+        if not create:
+            raise UsageError(f"{directory} does not exist", hint=f"make it: mkdir -p {directory}")
+        try:
+            directory.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(f"{directory} cannot be made: {error.strerror}") from error
+
+
+def chosen_config(config: Path | None, directories: tuple[Path, ...]) -> Config:
+    """Settings from a file, or the defaults for some directories."""
+    from vh5d.policy import default_config, load_config
+
+    if config is not None and directories:
+        raise UsageError("both a configuration and directories", hint="give one of them")
+    if config is not None:
+        return load_config(config)
+    for directory in directories:
+        if not directory.exists():
+            raise UsageError(f"{directory} does not exist", hint=f"make it: mkdir -p {directory}")
+    return default_config([directory.absolute() for directory in directories])
+
+
+def chosen_broker(broker: str | None, config: Config) -> str:
+    """URL of the broker of a role that runs by itself."""
+    url = broker or config.broker
+    if url == "embedded":
+        raise UsageError(
+            "one role alone needs a broker", hint="say --broker redis://HOST, or run `vh5d up`"
+        )
+    return url
+
+
+def begin_role(style: Format, parent: int | None) -> None:
+    """Logging to standard error; an end when the parent, if any, ends."""
+    from vh5d.service import logs
+    from vh5d.service.process import die_with_parent
+
+    def write(line: str) -> None:
+        # One write, so that lines of several processes do not mix.
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    logs.configure(write, style, level=10 if parent is not None else 20)
+    if parent is not None:
+        die_with_parent(parent, signal.SIGTERM)

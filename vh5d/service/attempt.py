@@ -1,0 +1,230 @@
+"""One attempt to capture a source: what a worker does with a path and the name of a policy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from vh5d.capture.capture import capture
+from vh5d.capture.options import CaptureOptions, CaptureResult
+from vh5d.errors import (
+    SourceBusyError,
+    SourceChangedError,
+    SourceMissingError,
+    SourceUnreadableError,
+    StoreBusyError,
+    StoreConflictError,
+    StoreWriteError,
+    VH5DError,
+)
+from vh5d.hdf5.source_file import SourceFile
+from vh5d.policy import Policy
+from vh5d.service.catalog import (
+    CHANGE,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MAX_WAIT,
+    RESCAN,
+    Catalog,
+    FileStat,
+    Source,
+    State,
+)
+from vh5d.service.follow import follow_rename
+from vh5d.store.reader import open_store
+
+#: A failing file is left alone after so many attempts, until it changes.
+MOST_ATTEMPTS = 5
+#: Seconds that a capture waits for another writer or reader of the store.
+STORE_TIMEOUT = 10.0
+#: Errors that pass, and say nothing against the file.
+_PASSING = (SourceBusyError, SourceChangedError, StoreBusyError, StoreConflictError)
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Captures sources and records in the catalog what came of it.
+
+    Parameters
+    ----------
+    policies
+        By name.
+    catalog
+        Where to record.
+    random
+        A number in [0, 1), to spread attempts that failed together.
+    """
+
+    policies: dict[str, Policy]
+    catalog: Catalog
+    random: Callable[[], float]
+
+    def __call__(self, path: Path, policy_name: str) -> State | None:
+        """Capture `path` as the policy says.
+
+        Returns
+        -------
+        State or None
+            The state the source is in afterwards; None: refused.
+        """
+        policy = self.policies.get(policy_name)
+        if policy is None or not _inside(policy, path):
+            log.error("refused: outside the policy", path=str(path), policy=policy_name)
+            self.catalog.unclaim(path)
+            return None
+        before = self.catalog.started(path, policy.name)
+        try:
+            return self._capture(path, policy, before)
+        except SourceMissingError:
+            self.catalog.missing(path)
+            return State.MISSING
+        except _PASSING as error:
+            return self._postpone_passing(path, policy, before, error)
+        except VH5DError as error:
+            failure = error
+        except MemoryError:
+            failure = VH5DError("out of memory")
+        except Exception as error:
+            log.exception("capture failed", path=str(path))
+            failure = VH5DError(f"{type(error).__name__}: {error}")
+        return self._postpone(path, before, failure)
+
+    def _capture(self, path: Path, policy: Policy, before: Source) -> State:
+        with SourceFile(path) as source:
+            stat = FileStat.of(source.stat())
+            head = source.superblock()
+        if before.attempts >= MOST_ATTEMPTS:
+            return self._give_up(path, stat, f"it ended {before.attempts} workers, one by one")
+        if stat.size == 0:
+            return self._give_up(path, stat, "empty", state=State.UNREADABLE)
+        if before.busy == 0 and (head is None or head.eof > stat.size):
+            # Perhaps somebody we cannot see has not finished writing it.
+            raise SourceBusyError(f"{path} is not a whole HDF5 file yet")
+        return self._capture_whole(path, stat, policy, before)
+
+    def _capture_whole(self, path: Path, stat: FileStat, policy: Policy, before: Source) -> State:
+        store = policy.store_for(path)
+        if before.moved_from is not None:
+            follow_rename(policy, Path(before.moved_from), path)
+        if before.cause == RESCAN and self._known_to_store(path, store, stat):
+            return State.CURRENT
+        options = CaptureOptions(
+            compression=policy.compression,
+            significant=policy.significant,
+            timeout=STORE_TIMEOUT,
+            busy="try" if before.cause == MAX_WAIT else "refuse",
+        )
+        result = capture(path, store, options=options, cause=before.cause or CHANGE)
+        return self._record(path, stat, result)
+
+    def _record(self, path: Path, stat: FileStat, result: CaptureResult) -> State:
+        state = State.CURRENT if result.kept_as == "tree" else State.UNREADABLE
+        error = None if state is State.CURRENT else "; ".join(result.warnings) or "kept by bytes"
+        known: dict[str, str] = {"kept_as": result.kept_as}
+        if result.version is not None:
+            known["version"] = result.version
+        self.catalog.captured(
+            path,
+            stat,
+            state=state,
+            error=error,
+            store=str(result.store),
+            bytes_added=result.bytes_added,
+            seconds=result.seconds,
+            **known,
+        )
+        for warning in result.warnings:
+            log.warning("capture warns", path=str(path), warning=warning)
+        if result.changed:
+            log.info(
+                "version",
+                path=str(path),
+                version=result.version,
+                bytes_added=result.bytes_added,
+                source_bytes=result.source_bytes,
+                seconds=round(result.seconds, 4),
+                kept_as=result.kept_as,
+            )
+        else:
+            log.debug("unchanged", path=str(path))
+        return state
+
+    def _known_to_store(self, path: Path, store: Path, stat: FileStat) -> bool:
+        """Whether the newest version is of this very state; then the catalog is told."""
+        if not store.exists():
+            return False
+        with open_store(store) as reader:
+            last = reader.versions[-1] if reader.versions else None
+        if last is None or (last.source_size, last.source_mtime_ns) != (stat.size, stat.mtime_ns):
+            return False
+        self.catalog.captured(
+            path,
+            stat,
+            state=State.CURRENT if last.kept_as == "tree" else State.UNREADABLE,
+            store=str(store),
+            version=last.name,
+            kept_as=last.kept_as,
+            bytes_added=last.bytes_added,
+        )
+        return True
+
+    def _give_up(
+        self, path: Path, stat: FileStat | None, error: str, state: State = State.FAILED
+    ) -> State:
+        log.error("given up until it changes", path=str(path), error=error)
+        self.catalog.given_up(path, stat, error, state=state)
+        return state
+
+    def _postpone_passing(
+        self, path: Path, policy: Policy, before: Source, error: VH5DError
+    ) -> State:
+        busy = before.busy + 1
+        pause = min(policy.settle * 2 ** min(busy - 1, 8), LONGEST_PAUSE, policy.max_wait)
+        log.info("not now", path=str(path), reason=str(error))
+        self.catalog.postponed(
+            path,
+            pause * (1 + self.random() / 4),
+            str(error),
+            state=State.SETTLING,
+            attempts=before.attempts,
+            busy=busy,
+        )
+        return State.SETTLING
+
+    def _postpone(self, path: Path, before: Source, error: VH5DError) -> State:
+        attempts = before.attempts + 1
+        if isinstance(error, StoreWriteError):
+            attempts = min(attempts, MOST_ATTEMPTS - 1)  # the disk's fault: never given up
+        state = State.UNREADABLE if isinstance(error, SourceUnreadableError) else State.FAILED
+        if attempts >= MOST_ATTEMPTS:
+            return self._give_up(path, _stat(path), str(error), state)
+        pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 16), LONGEST_PAUSE)
+        log.warning("failed", path=str(path), error=str(error), attempts=attempts)
+        self.catalog.postponed(
+            path,
+            pause * (1 + self.random()) / 2,
+            str(error),
+            state=state,
+            attempts=attempts,
+            busy=before.busy,
+        )
+        return state
+
+
+def _inside(policy: Policy, path: Path) -> bool:
+    """Whether the file that `path` leads to, symbolic links followed, is the policy's to read."""
+    real = Path(os.path.realpath(path))
+    return policy.root_of(path) is not None and policy.root_of(real) is not None
+
+
+def _stat(path: Path) -> FileStat | None:
+    try:
+        return FileStat.of(path.stat())
+    except OSError:
+        return None

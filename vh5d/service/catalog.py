@@ -1,0 +1,367 @@
+"""What the service knows of every source, in Redis: a cache that can be rebuilt from the stores.
+
+Keys, all below `vh5d:`::
+
+    source:<path>    hash, a field of `Source` each, the values in JSON
+    sources          sorted set of paths by the time of their last change of state
+    retry            sorted set of paths by the time their capture is to be tried again
+    pending          sorted set of paths by the time their capture was put in the queue
+    events           capped stream of what happened
+
+The retry set is also the lease of a running capture: a path is entered when an attempt begins,
+for later than the attempt can last, and removed when it ends. Whoever dies in between is tried
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import redis
+
+PREFIX = "vh5d:"
+#: The Celery queue; kombu keeps unacknowledged messages in the hash `unacked` beside it.
+QUEUE = "captures"
+EVENTS_KEPT = 1000
+BATCH = 500
+#: A worker that takes a message holds it unseen for a moment, in seconds: no longer than this.
+UNSEEN = 5.0
+#: Seconds before the second attempt, doubled for each that follows, and the longest.
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 300.0
+#: Longest that a capture may take, in seconds: its process is killed then.
+LONGEST_CAPTURE = 6 * 3600
+#: Seconds after which a command to Redis counts as failed.
+REDIS_TIMEOUT = 5.0
+
+
+#: Why a capture is asked for: an event, a look at the disk, an earlier failure, a file that was
+#: written for longer than its policy waits.
+CHANGE, RESCAN, RETRY, MAX_WAIT = "change", "rescan", "retry", "max_wait"
+
+
+class State(StrEnum):
+    """Where a source stands."""
+
+    SETTLING = "settling"
+    QUEUED = "queued"
+    CAPTURING = "capturing"
+    CURRENT = "current"
+    FAILED = "failed"
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> FileStat:
+        """What stat(2) said."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source. Times are seconds since the epoch.
+
+    `size`, `mtime_ns`, `inode` and `device` are those of the state that was last dealt with:
+    captured, or given up.
+    """
+
+    path: str = ""
+    policy: str = ""
+    state: State = State.SETTLING
+    store: str | None = None
+    version: str | None = None
+    kept_as: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    attempts: int = 0
+    busy: int = 0
+    next_try: float | None = None
+    moved_from: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+    device: int | None = None
+    bytes_added: int | None = None
+    seconds: float | None = None
+    captured_at: float | None = None
+
+    @property
+    def stat(self) -> FileStat | None:
+        """The state last dealt with."""
+        if None in (self.size, self.mtime_ns, self.inode, self.device):
+            return None
+        return FileStat(self.size, self.mtime_ns, self.inode, self.device)  # type: ignore[arg-type]
+
+
+_FIELDS = {field.name for field in fields(Source)}
+
+
+def connect(url: str) -> redis.Redis:
+    """A client; file names that are not UTF-8 survive the way there and back."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        encoding_errors="surrogateescape",
+        socket_timeout=REDIS_TIMEOUT,
+        socket_connect_timeout=REDIS_TIMEOUT,
+    )
+
+
+class Catalog:
+    """Typed access to the catalog.
+
+    Parameters
+    ----------
+    client
+        From `connect`. Every method may raise `redis.RedisError`.
+    clock
+        Seconds since the epoch.
+    """
+
+    def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = client
+        self._clock = clock
+
+    # What is there.
+
+    def source(self, path: Path | str) -> Source | None:
+        """One source, or None when it was never heard of."""
+        return next(iter(self.sources([path])), None)
+
+    def sources(self, paths: Iterable[Path | str] | None = None) -> Iterator[Source]:
+        """These sources, as far as known, or all in the order of their names."""
+        names = sorted(self._all_paths()) if paths is None else [str(path) for path in paths]
+        for start in range(0, len(names), BATCH):
+            batch = names[start : start + BATCH]
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in batch:
+                pipeline.hgetall(_key(name))
+            for name, values in zip(batch, pipeline.execute(), strict=True):
+                if values:
+                    yield _parse(name, values)
+
+    def events(self, after: str = "0", count: int = 100) -> list[tuple[str, dict[str, Any]]]:
+        """Events after the one of this id, oldest first: id, content."""
+        entries: Any = self._redis.xrange(PREFIX + "events", min=f"({after}", count=count)
+        return [(entry, json.loads(values["event"])) for entry, values in entries]
+
+    def queue(self) -> dict[str, int]:
+        """Captures that wait, and captures that a worker has."""
+        waiting = self._redis.llen(f"{PREFIX}{QUEUE}")
+        taken = self._redis.hlen(f"{PREFIX}unacked")
+        return {"waiting": int(waiting), "running": int(taken)}
+
+    def retries(self, limit: int = BATCH) -> list[str]:
+        """Paths whose capture is to be tried again by now."""
+        found: Any = self._redis.zrange(
+            PREFIX + "retry", "-inf", str(self._clock()), byscore=True, offset=0, num=limit
+        )
+        return [str(path) for path in found]
+
+    # What the watcher says.
+
+    def settling(self, paths: Iterable[tuple[Path, str]]) -> None:
+        """These files changed: path and name of the policy."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for path, policy in paths:
+            self._put(pipeline, path, policy=policy, state=State.SETTLING)
+        pipeline.execute()
+
+    def claim(self, path: Path, policy: str, cause: str) -> bool:
+        """Take the one place in the queue that a file has; False: it is taken."""
+        free = self._redis.zadd(PREFIX + "pending", {str(path): self._clock()}, nx=True)
+        if free:
+            pipeline = self._redis.pipeline(transaction=False)
+            self._put(pipeline, path, policy=policy, state=State.QUEUED, cause=cause)
+            pipeline.zrem(PREFIX + "retry", str(path))
+            pipeline.execute()
+        return bool(free)
+
+    def unclaim(self, path: Path) -> None:
+        """Give the place back: the message could not be sent, or has arrived."""
+        self._redis.zrem(PREFIX + "pending", str(path))
+
+    def moved(self, source: Path, target: Path, policy: str) -> None:
+        """A file has another name; its next capture takes its history along."""
+        before = self.source(source)
+        origin = before.moved_from if before and before.moved_from else str(source)
+        pipeline = self._redis.pipeline()
+        self._put(pipeline, target, policy=policy, state=State.SETTLING, moved_from=origin)
+        if before is not None:
+            self._put(pipeline, source, state=State.MISSING, moved_from=None, next_try=None)
+        pipeline.zrem(PREFIX + "retry", str(source))
+        self._tell(pipeline, source, "renamed", to=str(target))
+        pipeline.execute()
+
+    def missing(self, path: Path, error: str | None = None) -> None:
+        """The file is gone; a file never heard of stays so."""
+        before = self.source(path)
+        if before is None or before.state is State.MISSING:
+            return
+        pipeline = self._redis.pipeline()
+        self._put(pipeline, path, state=State.MISSING, error=error, next_try=None, attempts=0)
+        pipeline.zrem(PREFIX + "retry", str(path))
+        self._tell(pipeline, path, "missing")
+        pipeline.execute()
+
+    # What a capture says.
+
+    def started(self, path: Path, policy: str) -> Source:
+        """An attempt begins; what was known before it."""
+        before = self.source(path) or Source(path=str(path))
+        until = self._clock() + LONGEST_CAPTURE + REDIS_TIMEOUT
+        pipeline = self._redis.pipeline()
+        pipeline.zrem(PREFIX + "pending", str(path))
+        self._put(
+            pipeline,
+            path,
+            policy=policy,
+            state=State.CAPTURING,
+            attempts=before.attempts + 1,
+            next_try=None,
+        )
+        pipeline.zadd(PREFIX + "retry", {str(path): until})
+        pipeline.execute()
+        return before
+
+    def captured(self, path: Path, stat: FileStat, *, state: State, **known: Any) -> None:
+        """The state of the file that `stat` tells of is kept."""
+        known.setdefault("error", None)
+        pipeline = self._redis.pipeline()
+        self._put(
+            pipeline,
+            path,
+            state=state,
+            attempts=0,
+            busy=0,
+            next_try=None,
+            moved_from=None,
+            captured_at=self._clock(),
+            **asdict(stat),
+            **known,
+        )
+        pipeline.zrem(PREFIX + "retry", str(path))
+        self._tell(pipeline, path, "captured", **known)
+        pipeline.execute()
+
+    def postponed(
+        self, path: Path, delay: float, error: str, *, state: State, attempts: int, busy: int
+    ) -> None:
+        """An attempt failed; the next one is `delay` seconds away."""
+        next_try = self._clock() + delay
+        pipeline = self._redis.pipeline()
+        self._put(
+            pipeline,
+            path,
+            state=state,
+            error=error,
+            attempts=attempts,
+            busy=busy,
+            next_try=next_try,
+        )
+        pipeline.zadd(PREFIX + "retry", {str(path): next_try})
+        self._tell(pipeline, path, str(state), error=error, next_try=next_try)
+        pipeline.execute()
+
+    def given_up(self, path: Path, stat: FileStat | None, error: str, *, state: State) -> None:
+        """No further attempt until the file changes."""
+        pipeline = self._redis.pipeline()
+        self._put(
+            pipeline,
+            path,
+            state=state,
+            error=error,
+            attempts=0,
+            busy=0,
+            next_try=None,
+            **(asdict(stat) if stat else {}),
+        )
+        pipeline.zrem(PREFIX + "retry", str(path))
+        self._tell(pipeline, path, str(state), error=error)
+        pipeline.execute()
+
+    def cut_short(self, path: Path, error: str) -> None:
+        """The process of a capture died: try again soon."""
+        source = self.source(path)
+        if source is not None and source.state is State.CAPTURING:
+            pause = FIRST_PAUSE * 2 ** min(source.attempts - 1, 8)
+            self.postponed(
+                path,
+                min(pause, LONGEST_PAUSE),
+                error,
+                state=State.FAILED,
+                attempts=source.attempts,
+                busy=source.busy,
+            )
+
+    def restart_queue(self) -> None:
+        """Forget all messages and ask again for what they asked; only while no worker lives."""
+        again = [s.path for s in self.sources() if s.state is State.CAPTURING]
+        again += [str(path) for path in self._redis.zrange(PREFIX + "pending", 0, -1)]
+        now = self._clock()
+        pipeline = self._redis.pipeline()
+        pipeline.delete(*(PREFIX + name for name in (QUEUE, "unacked", "unacked_index", "pending")))
+        if again:
+            pipeline.zadd(PREFIX + "retry", dict.fromkeys(again, now))
+        pipeline.execute()
+
+    def recover_lost(self) -> int:
+        """Try again what waits in a queue that has nothing in it: its messages were lost.
+
+        Taking a message and noting that it was taken are two commands (Redis transport of
+        kombu); a crash between them loses it, and so does a broker that forgot.
+        """
+        if any(self.queue().values()):
+            return 0
+        now = self._clock()
+        lost: Any = self._redis.zrange(
+            PREFIX + "pending", "-inf", str(now - UNSEEN), byscore=True, offset=0, num=BATCH
+        )
+        for path in lost:
+            self._redis.zadd(PREFIX + "retry", {path: now})
+            self._redis.zrem(PREFIX + "pending", path)
+        return len(lost)
+
+    def _all_paths(self) -> list[str]:
+        paths: Any = self._redis.zrange(PREFIX + "sources", 0, -1)
+        return [str(path) for path in paths]
+
+    def _put(self, pipeline: redis.client.Pipeline, path: Path | str, **values: Any) -> None:
+        mapping: Any = {
+            name: json.dumps(value) for name, value in values.items() if name in _FIELDS
+        }
+        pipeline.hset(_key(path), mapping=mapping)
+        pipeline.zadd(PREFIX + "sources", {str(path): self._clock()})
+
+    def _tell(
+        self, pipeline: redis.client.Pipeline, path: Path | str, event: str, **values: Any
+    ) -> None:
+        content = json.dumps({"path": str(path), "event": event, "at": self._clock(), **values})
+        pipeline.xadd(PREFIX + "events", {"event": content}, maxlen=EVENTS_KEPT, approximate=True)
+
+
+def _key(path: Path | str) -> str:
+    return f"{PREFIX}source:{path}"
+
+
+def _parse(path: str, values: dict[str, str]) -> Source:
+    known = {name: json.loads(value) for name, value in values.items() if name in _FIELDS}
+    known["state"] = State(known.get("state", State.SETTLING))
+    return Source(**{**known, "path": path})

@@ -1,0 +1,141 @@
+"""The processes of a service: started, started again when they die, ended in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+import structlog
+
+import vh5d
+from vh5d.service import logs
+from vh5d.service.process import kill_group, spawn
+
+#: Seconds before a child that died is started again, doubled each time, and the longest.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+#: A child that lived so long counts as healthy: the pauses begin anew.
+HEALTHY_AFTER = 60.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Child:
+    """A process of ours that is to live as long as the service.
+
+    Parameters
+    ----------
+    name
+        What people call it.
+    start
+        Starts it.
+    died
+        Called before it is started again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[], subprocess.Popen[bytes]],
+        died: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._start = start
+        self._died = died
+        self._pause = FIRST_PAUSE
+        self._again_at: float | None = None
+        self._started_at = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Start it."""
+        self._again_at = None
+        self._started_at = time.monotonic()
+        self.process = self._start()
+
+    def tend(self) -> None:
+        """Start it again if it died and the pause is over."""
+        now = time.monotonic()
+        if self.alive:
+            if now - self._started_at > HEALTHY_AFTER:
+                self._pause = FIRST_PAUSE
+            return
+        if self._again_at is None:
+            self._note_death(now)
+        elif now >= self._again_at:
+            self._died()
+            self.start()
+            log.info("started again", child=self.name)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            kill_group(self.process.pid)
+            self.process.wait()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM: it ends in its own time."""
+        if self.process is not None and self.alive:
+            self.process.terminate()
+
+    def _note_death(self, now: float) -> None:
+        status = self.process.returncode if self.process is not None else None
+        log.error("died, starting it again", child=self.name, status=status, seconds=self._pause)
+        if self.process is not None:
+            kill_group(self.process.pid)
+        self._again_at = now + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+
+class Roles:
+    """Starts `vh5d` commands as children, and collects what they log.
+
+    Parameters
+    ----------
+    arguments
+        What every one of them is told: broker and configuration.
+    records
+        Where their log records go.
+    """
+
+    def __init__(self, arguments: Sequence[str], records: SimpleQueue[dict[str, Any]]) -> None:
+        self._arguments = list(arguments)
+        self._records = records
+
+    def start(self, role: str) -> subprocess.Popen[bytes]:
+        """Start a role; its records say which one it is."""
+        # -P: a file in the working directory must not stand in for a module.
+        command = [sys.executable, "-P", "-m", "vh5d", role, "--log-format", "json"]
+        command += ["--parent", str(os.getpid()), *self._arguments]
+        package = str(Path(vh5d.__file__).parent.parent)
+        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
+        child = spawn(command, env={**os.environ, "PYTHONPATH": path}, output=subprocess.PIPE)
+        threading.Thread(
+            target=self._collect, args=(role, child.stdout), name=f"log of {role}", daemon=True
+        ).start()
+        return child
+
+    def _collect(self, role: str, output: IO[bytes] | None) -> None:
+        for line in output or ():
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                self._records.put(logs.parse(text, role))
+
+
+def arguments_for(broker: str, config: Path | None, directories: Sequence[Path]) -> list[str]:
+    """What a role has to be told to do its part of the same service."""
+    chosen = ["--config", str(config)] if config is not None else ["--", *map(str, directories)]
+    return ["--broker", broker, *chosen]

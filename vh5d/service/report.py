@@ -1,0 +1,166 @@
+"""How a service is doing: from its catalog while it runs, from the stores when it does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from vh5d.errors import StoreError, UsageError
+from vh5d.policy import Config, default_config, load_config
+from vh5d.service.catalog import Catalog, Source, connect
+from vh5d.service.rescan import walk
+from vh5d.service.state import (
+    Description,
+    description_of,
+    directory_for,
+    is_running,
+    known_states,
+)
+
+_SHOWN = (
+    "path",
+    "state",
+    "version",
+    "error",
+    "policy",
+    "store",
+    "bytes_added",
+    "seconds",
+    "captured_at",
+    "attempts",
+    "next_try",
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that is meant.
+
+    Parameters
+    ----------
+    config
+        Its settings.
+    broker
+        Its broker's URL, while it runs.
+    """
+
+    config: Config
+    broker: str | None
+
+
+def find_service(directories: Sequence[Path], config: Path | None, state: Path | None) -> Service:
+    """The service of a state directory, a configuration or watched directories.
+
+    Raises
+    ------
+    UsageError
+        It is not clear which one is meant.
+    """
+    if config is not None:
+        settings = load_config(config)
+        if settings.broker != "embedded":
+            return Service(settings, settings.broker)
+        chosen = state or settings.state or directory_for(settings.policies[0].roots[0])
+        return Service(settings, _broker_of(chosen))
+    found = state or _state_of(directories)
+    description = description_of(found) if found is not None else None
+    if directories:
+        missing = next((each for each in directories if not each.exists()), None)
+        if missing is not None:
+            raise UsageError(f"{missing} does not exist", hint="name a watched directory")
+        settings = default_config([directory.absolute() for directory in directories])
+        if description is not None and description.config:
+            settings = load_config(Path(description.config))
+    elif description is not None:
+        settings = _settings_of(description)
+    else:
+        raise UsageError("no service to show", hint="name a directory, --config or --state")
+    return Service(settings, _broker_of(found) if found is not None else None)
+
+
+def report(service: Service) -> dict[str, Any]:
+    """All that `vh5d status --json` prints."""
+    policies = [
+        {"name": policy.name, "watch": list(policy.watch), "store": policy.store}
+        for policy in service.config.policies
+    ]
+    if service.broker is not None:
+        catalog = Catalog(connect(service.broker))
+        try:
+            return {
+                "running": True,
+                "policies": policies,
+                "sources": [_shown(source) for source in catalog.sources()],
+                "queue": catalog.queue(),
+            }
+        except redis.RedisError:
+            pass  # it ended between the two looks, or the broker is on its way up
+    sources = list(_from_stores(service.config))
+    return {"running": False, "policies": policies, "sources": sources, "queue": {}}
+
+
+def _shown(source: Source) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in _SHOWN}
+
+
+def _from_stores(config: Config) -> Iterator[dict[str, Any]]:
+    from vh5d.store.reader import open_store
+
+    for policy in config.policies:
+        for place in policy.watched:
+            found = walk(
+                place.path, config, recursive=place.recursive, entered=lambda _directory: None
+            )
+            for path, stat in sorted(found):
+                store = policy.store_for(path)
+                shown = dict.fromkeys(_SHOWN) | {"path": str(path), "policy": policy.name}
+                shown |= {"store": str(store), "state": "unversioned"}
+                if store.exists():
+                    try:
+                        with open_store(store) as reader:
+                            last = reader.versions[-1] if reader.versions else None
+                    except StoreError as error:
+                        shown |= {"state": "failed", "error": str(error)}
+                        last = None
+                    if last is not None:
+                        same = (last.source_size, last.source_mtime_ns) == (
+                            stat.size,
+                            stat.mtime_ns,
+                        )
+                        shown |= {
+                            "version": last.name,
+                            "bytes_added": last.bytes_added,
+                            "captured_at": last.timestamp.timestamp(),
+                            "state": "current" if same else "changed",
+                        }
+                yield shown
+
+
+def _state_of(directories: Sequence[Path]) -> Path | None:
+    """The state directory of the service that watches these directories; of the only one."""
+    states = {state: description_of(state) for state in known_states()}
+    if not directories:
+        running = [state for state in states if is_running(state)] or list(states)
+        return running[0] if len(running) == 1 else None
+    wanted = {os.path.realpath(directory) for directory in directories}
+    for state, description in states.items():
+        watched = {os.path.realpath(each) for each in description.watch} if description else set()
+        if wanted <= watched and is_running(state):
+            return state
+    return directory_for(directories[0])
+
+
+def _settings_of(description: Description) -> Config:
+    if description.config:
+        return load_config(Path(description.config))
+    return default_config([Path(each) for each in description.watch])
+
+
+def _broker_of(state: Path) -> str | None:
+    description = description_of(state)
+    return description.broker if description is not None and is_running(state) else None

@@ -1,0 +1,156 @@
+"""A look at the disk: which files are not as they were when last captured.
+
+Events can be lost in a dozen ways (an overflow, a network share, a service that did not run);
+this is what makes losing them harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from vh5d.policy import Config
+from vh5d.service.catalog import Catalog, FileStat, State
+
+BATCH = 500
+
+#: States that a capture is on its way out of, by a queue, a worker or the retry set.
+_ON_ITS_WAY = frozenset({State.QUEUED, State.CAPTURING})
+
+
+@dataclass
+class Findings:
+    """What a look found.
+
+    Parameters
+    ----------
+    changed
+        Files that are new or other than when last captured, with their time of modification in
+        seconds since the epoch.
+    gone
+        Known files that are not there any more.
+    files, directories
+        All that there are.
+    """
+
+    changed: list[tuple[Path, float]] = field(default_factory=list)
+    gone: list[Path] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    directories: set[Path] = field(default_factory=set)
+
+
+def walk(
+    directory: Path, config: Config, *, recursive: bool, entered: Callable[[Path], None]
+) -> Iterator[tuple[Path, FileStat]]:
+    """Files below `directory` that are to be kept; `entered` hears of every directory read."""
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = list(os.scandir(here))
+        except OSError:
+            continue  # gone or forbidden: its files count as unseen, not as deleted
+        entered(here)
+        for entry in entries:
+            path = Path(entry.path)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if recursive and not _skipped(path, config):
+                        waiting.append(path)
+                elif config.policy_for(path) is not None:
+                    found = path.stat()
+                    if stat.S_ISREG(found.st_mode):
+                        yield path, FileStat.of(found)
+            except OSError:
+                continue  # it went away between the listing and here
+
+
+def look(catalog: Catalog, config: Config, below: Path | None = None) -> Findings:
+    """Compare the disk with the catalog.
+
+    Parameters
+    ----------
+    catalog
+        What was captured; may raise `redis.RedisError`.
+    config
+        What to look at.
+    below
+        Only this directory.
+    """
+    findings = Findings()
+    for directory, recursive in _places(config, below).items():
+        seen = walk(directory, config, recursive=recursive, entered=findings.directories.add)
+        while batch := dict(islice(seen, BATCH)):
+            findings.files.update(map(str, batch))
+            findings.changed += _other_than_captured(catalog, batch)
+    findings.gone = _gone(catalog, config, findings.files, below)
+    return findings
+
+
+def _skipped(directory: Path, config: Config) -> bool:
+    return all(policy.skips(directory) for policy in config.policies)
+
+
+def _places(config: Config, below: Path | None) -> dict[Path, bool]:
+    """Where to begin, and whether to descend."""
+    places: dict[Path, bool] = {}
+    for policy in config.policies:
+        for watched in policy.watched:
+            if below is None or watched.path.is_relative_to(below):
+                place, recursive = watched.path, watched.recursive
+            elif below.is_relative_to(watched.path) and watched.recursive:
+                place, recursive = below, True
+            else:
+                continue
+            places[place] = places.get(place, False) or recursive
+    return {place: wide for place, wide in places.items() if not _inside(place, places)}
+
+
+def _inside(place: Path, places: dict[Path, bool]) -> bool:
+    return any(places.get(parent, False) for parent in place.parents)
+
+
+def _other_than_captured(
+    catalog: Catalog, batch: dict[Path, FileStat]
+) -> Iterator[tuple[Path, float]]:
+    known = {source.path: source for source in catalog.sources(batch)}
+    for path, found in batch.items():
+        source = known.get(str(path))
+        if source is not None and (source.stat == found or source.state in _ON_ITS_WAY):
+            continue
+        if source is not None and source.next_try is not None and source.error is not None:
+            continue  # its time will come
+        yield path, found.mtime_ns / 1e9
+
+
+def _gone(catalog: Catalog, config: Config, present: set[str], below: Path | None) -> list[Path]:
+    """Known files that are not there, on a file system that is.
+
+    A share that is not mounted has another device number under its mount point, or no mount
+    point: nothing was deleted.
+    """
+    gone = []
+    for source in catalog.sources():
+        path = Path(source.path)
+        if source.path in present or source.state is State.MISSING:
+            continue
+        if below is not None and not path.is_relative_to(below):
+            continue
+        policy = config.policy_for(path)
+        root = policy.root_of(path) if policy is not None else None
+        if root is None or os.path.lexists(path):
+            continue
+        if source.device is None or _device(root) == source.device:
+            gone.append(path)
+    return gone
+
+
+def _device(root: Path) -> int | None:
+    try:
+        return root.stat().st_dev
+    except OSError:
+        return None
