@@ -12,7 +12,7 @@ from typing import Any
 from h5py import h5d, h5g, h5o, h5p, h5t
 
 from vh5d.hdf5 import native
-from vh5d.hdf5.dataset_info import Storage, allocated_blocks, open_dataset
+from vh5d.hdf5.dataset_info import OpenDataset, Storage, allocated_blocks, open_dataset
 from vh5d.hdf5.references import Translate, Translator
 from vh5d.hdf5.walk import LinkKind, SourceLink
 
@@ -53,16 +53,26 @@ def copy_object(source: Any, target_parent: Any, name: bytes, *, utf8: bool = Fa
         return made
     if isinstance(source, h5d.DatasetID):
         dataset = open_dataset(source)
-        if dataset.info.storage is Storage.DEFINITION:
-            type_id = _transient(dataset.type_id)
-            made = h5d.create(target_parent, None, type_id, dataset.space, dataset.dcpl)
-            h5o.link(made, target_parent, name, lcpl=lcpl)
-            _copy_comment(source, made)
-            return made
+        # H5Ocopy leaves a variable-length fill value pointing into the source's heap, and nothing
+        # that asks for the creation properties can open such a dataset again.
+        if dataset.info.storage is Storage.DEFINITION or not dataset.layout.plain:
+            return _make_again(dataset, target_parent, name, lcpl)
     flags = h5p.create(h5p.OBJECT_COPY)
     flags.set_copy_object(h5o.COPY_WITHOUT_ATTR_FLAG)
     h5o.copy(source, b".", target_parent, name, copypl=flags, lcpl=lcpl)
     return h5o.open(target_parent, name)
+
+
+def _make_again(dataset: OpenDataset, target_parent: Any, name: bytes, lcpl: Any) -> Any:
+    type_id = _transient(dataset.type_id)
+    made = h5d.create(target_parent, None, type_id, dataset.space, dataset.dcpl)
+    if dataset.info.storage is Storage.WHOLE and not dataset.info.has_references:
+        for _, space in allocated_blocks(dataset):
+            with native.dataset_values(dataset.id, dataset.type_id, space) as values:
+                native.write_dataset(made, space, values)
+    h5o.link(made, target_parent, name, lcpl=lcpl)
+    _copy_comment(dataset.id, made)
+    return made
 
 
 def copy_link(link: SourceLink, target_parent: Any, *, name: bytes | None = None) -> None:
@@ -157,6 +167,6 @@ def _transient(type_id: Any) -> Any:
 
 
 def _copy_comment(source: Any, target: Any) -> None:
-    comment = h5o.get_comment(source, b".")
+    comment = native.comment_of(source)
     if comment:
-        h5o.set_comment(target, comment, obj_name=b".")
+        native.set_comment(target, comment)

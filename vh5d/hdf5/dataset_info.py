@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
 from h5py import h5d, h5s
+from numpy.typing import NDArray
 
+from vh5d.hdf5.dataspace import extent_of
 from vh5d.hdf5.element_type import Layout, layout_of
 
 SMALL_NBYTES = 4096
@@ -90,6 +93,14 @@ class OpenDataset:
     layout: Layout
     info: DatasetInfo
 
+    def read_plain(self, file_space: Any) -> NDArray[np.void]:
+        """Read selected elements of a plain type, as they lie in the file but for filters."""
+        dtype = np.dtype((np.void, self.type_id.get_size()))
+        values = np.zeros(file_space.get_select_npoints(), dtype)
+        memory = h5s.create_simple(values.shape)
+        self.id.read(memory, file_space, values, mtype=self.type_id)
+        return values
+
 
 def open_dataset(dataset: Any) -> OpenDataset:
     """Describe a dataset without reading its values.
@@ -105,7 +116,7 @@ def open_dataset(dataset: Any) -> OpenDataset:
     storage = _storage(dataset, dcpl, space, layout)
     contiguous = storage is Storage.CONTIGUOUS
     chunked = dcpl.get_layout() == h5d.CHUNKED
-    shape, maxshape = _extent(space)
+    shape, maxshape = extent_of(space)
     info = DatasetInfo(
         storage=storage,
         shape=shape,
@@ -131,14 +142,6 @@ def _stored_space(dataset: Any, dcpl: Any) -> Any:
         space.select_all()
         return space
     return dataset.get_space()
-
-
-def _extent(space: Any) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:
-    if space.get_simple_extent_type() == h5s.NULL:
-        return None, None
-    unlimited = space.get_simple_extent_dims(True)
-    maxshape = tuple(None if n == h5s.UNLIMITED else n for n in unlimited)
-    return space.get_simple_extent_dims(), maxshape
 
 
 def _storage(dataset: Any, dcpl: Any, space: Any, layout: Layout) -> Storage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,12 @@ def layout_of(type_id: Any) -> Layout:
     type_id
         h5py's TypeID.
     """
+    return _layout_of_encoded(type_id.encode())
+
+
+@lru_cache(maxsize=1024)
+def _layout_of_encoded(encoded: bytes) -> Layout:
+    type_id = h5t.decode(encoded)
     dtype, parts = _describe(type_id)
     if all(part.leaf is Leaf.PLAIN for part in parts):
         dtype, parts = _plain(type_id)
@@ -151,3 +158,40 @@ def _describe_reference(type_id: Any) -> tuple[np.dtype[Any], tuple[Part, ...]]:
         return _DTYPES[Leaf.REGION], (Part((), Leaf.REGION),)
     dtype, _ = _plain(type_id)
     return dtype, (Part((), Leaf.OPAQUE_REFERENCE),)
+
+
+def canonical_type(type_id: Any) -> bytes:
+    """Describe a type in bytes that are the same whatever version of the format encodes it.
+
+    Parameters
+    ----------
+    type_id
+        h5py's TypeID.
+    """
+    return _canonical(type_id.encode())
+
+
+@lru_cache(maxsize=1024)
+def _canonical(encoded: bytes) -> bytes:
+    type_id = h5t.decode(encoded)
+    kind, size = type_id.get_class(), type_id.get_size()
+    if kind == h5t.COMPOUND:
+        members = range(type_id.get_nmembers())
+        return repr((kind, size, [_canonical_member(type_id, i) for i in members])).encode()
+    if kind == h5t.ENUM:
+        members = range(type_id.get_nmembers())
+        names = [(type_id.get_member_name(i), type_id.get_member_value(i)) for i in members]
+        return repr((kind, canonical_type(type_id.get_super()), names)).encode()
+    if kind == h5t.ARRAY:
+        return repr((kind, type_id.get_array_dims(), canonical_type(type_id.get_super()))).encode()
+    if kind == h5t.VLEN:
+        return repr((kind, canonical_type(type_id.get_super()))).encode()
+    if kind == h5t.STRING and type_id.is_variable_str():
+        return repr((kind, type_id.get_cset(), type_id.get_strpad())).encode()
+    # The low half of byte 2 is the class, the high half the version of the message.
+    return encoded[:2] + bytes([encoded[2] & 0x0F]) + encoded[3:]
+
+
+def _canonical_member(type_id: Any, i: int) -> tuple[bytes, int, bytes]:
+    member = canonical_type(type_id.get_member_type(i))
+    return type_id.get_member_name(i), type_id.get_member_offset(i), member

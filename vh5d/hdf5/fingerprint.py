@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 from blake3 import blake3
-from h5py import h5d, h5o
+from h5py import h5d
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
 from vh5d.hdf5.attributes import Attribute, list_attributes, open_attribute
 from vh5d.hdf5.dataset_info import OpenDataset, Storage, allocated_blocks
-from vh5d.hdf5.element_type import Layout, Leaf
+from vh5d.hdf5.dataspace import extent_of, selection_of
+from vh5d.hdf5.element_type import Layout, Leaf, canonical_type
 from vh5d.hdf5.references import H5PY_ERRORS, leaves, region_target
 
 NBYTES = 16
+_BUFFER_NBYTES = 1 << 16
 _NULL, _ELSEWHERE = b"\0null", b"\0elsewhere"  # no path begins with a zero byte
 
 
@@ -45,15 +47,25 @@ class Sketch:
     def __init__(self, loc: Any) -> None:
         self._loc = loc
         self._hasher = blake3()
+        self._buffer = bytearray()
         self._pending: list[NDArray[np.uint64]] = []
         self.refers_to: set[int] = set()
         self.unread: list[str] = []
 
     def add(self, *fields: object) -> None:
-        """Add fields, in a form that no other fields have."""
-        for field in fields:
-            data = field if isinstance(field, bytes) else repr(field).encode()
-            self._hasher.update(len(data).to_bytes(8, "little") + data)
+        """Add numbers, names and the like, in a form that no others have."""
+        self.add_bytes(repr(fields).encode())
+
+    def add_bytes(self, data: bytes) -> None:
+        """Add bytes, and how many."""
+        self._buffer += len(data).to_bytes(8, "little")
+        self._buffer += data
+        if len(self._buffer) > _BUFFER_NBYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._hasher.update(self._buffer)
+        self._buffer.clear()
 
     def add_target(self, address: int) -> None:
         """Add an object by its path."""
@@ -72,39 +84,41 @@ class Sketch:
             for address in addresses.tolist():
                 if address not in known:
                     known[address] = path_of(address) or _ELSEWHERE
-                self.add(known[address])
+                self.add_bytes(known[address])
+        self._flush()
         return self._hasher.digest(length=NBYTES)
 
     def add_attributes(self, loc: Any, *, tracked: bool) -> None:
         """Add all attributes; those that cannot be read are noted in `unread`."""
         for name, utf8 in list_attributes(loc, tracked=tracked):
-            self.add(b"attribute", name, utf8)
+            self.add("attribute", name, utf8)
             try:
                 self._add_attribute(open_attribute(loc, name, utf8=utf8))
             except H5PY_ERRORS as error:
                 text = name.decode("utf-8", "backslashreplace")
                 self.unread.append(f"attribute {text} cannot be read: {error}")
-                self.add(b"unread")
+                self.add("unread")
 
     def _add_attribute(self, attribute: Attribute) -> None:
         self.add_type(attribute.type_id)
-        self.add(attribute.space.encode())
+        self.add(extent_of(attribute.space))
         if not attribute.count:
             return
         if attribute.layout.plain:
-            self.add(attribute.read_plain().tobytes())
+            self.add_bytes(attribute.read_plain().tobytes())
             return
         with attribute.values() as values:
             self._add_values(attribute.layout, values)
 
     def add_type(self, type_id: Any) -> None:
         """Add a type; a committed one differs from a transient one, not from another committed."""
-        self.add(type_id.encode(), type_id.committed())
+        self.add_bytes(canonical_type(type_id))
+        self.add(type_id.committed())
 
     def add_dataset(self, dataset: OpenDataset) -> None:
         """Add a dataset's definition, and its values when they are copied whole."""
         self.add_type(dataset.type_id)
-        self.add(dataset.space.encode(), dataset.info.filters, dataset.info.chunks)
+        self.add(dataset.info.shape, dataset.info.maxshape)
         self._add_creation_properties(dataset)
         if dataset.info.storage is Storage.DEFINITION:
             self._add_foreign_storage(dataset.dcpl)
@@ -113,29 +127,34 @@ class Sketch:
                 self._add_data(dataset)
             except H5PY_ERRORS as error:
                 self.unread.append(f"its values cannot be read: {error}")
-                self.add(b"unread")
+                self.add("unread")
 
     def _add_creation_properties(self, dataset: OpenDataset) -> None:
         dcpl = dataset.dcpl
-        self.add(dcpl.get_layout(), dcpl.get_alloc_time(), dcpl.get_fill_time())
         defined = dcpl.fill_value_defined()
-        self.add(defined)
+        info = dataset.info
+        self.add(dcpl.get_layout(), info.chunks, info.filters)
+        self.add(dcpl.get_alloc_time(), dcpl.get_fill_time(), defined)
         if defined == h5d.FILL_VALUE_USER_DEFINED:
             with native.fill_value(dcpl, dataset.type_id) as values:
                 self._add_values(dataset.layout, values)
 
     def _add_foreign_storage(self, dcpl: Any) -> None:
         for i in range(dcpl.get_external_count()):
-            self.add(*dcpl.get_external(i))
+            self.add(dcpl.get_external(i))
         if dcpl.get_layout() != h5d.VIRTUAL:
             return
         for i in range(dcpl.get_virtual_count()):
             self.add(dcpl.get_virtual_filename(i), dcpl.get_virtual_dsetname(i))
-            self.add(dcpl.get_virtual_vspace(i).encode(), dcpl.get_virtual_srcspace(i).encode())
+            self.add(selection_of(dcpl.get_virtual_vspace(i)))
+            self.add(selection_of(dcpl.get_virtual_srcspace(i)))
 
     def _add_data(self, dataset: OpenDataset) -> None:
         for start, space in allocated_blocks(dataset):
             self.add(start)
+            if dataset.layout.plain:
+                self.add_bytes(dataset.read_plain(space).tobytes())
+                continue
             with native.dataset_values(dataset.id, dataset.type_id, space) as values:
                 self._add_values(dataset.layout, values)
 
@@ -143,7 +162,7 @@ class Sketch:
         for leaf, field in leaves(layout, values.address, values.count):
             if leaf is Leaf.STRING:
                 for pointer in field.ravel().tolist():
-                    self.add(ctypes.string_at(pointer) if pointer else _NULL)
+                    self.add_bytes(ctypes.string_at(pointer) if pointer else _NULL)
             elif leaf is Leaf.OBJECT:
                 self._add_references(field.ravel().copy())
             elif leaf is Leaf.REGION:
@@ -151,7 +170,7 @@ class Sketch:
             elif leaf is Leaf.OPAQUE_REFERENCE:
                 raise TypeError("its references are of a kind that h5py does not know")
             else:
-                self.add(field.tobytes())
+                self.add_bytes(field.tobytes())
 
     def _add_references(self, addresses: NDArray[np.uint64]) -> None:
         self._pending.append(addresses)
@@ -159,7 +178,7 @@ class Sketch:
 
     def _add_regions(self, field: NDArray[Any]) -> None:
         for reference in field.ravel():
-            address, selection = region_target(self._loc, reference.tobytes()) or (0, b"")
+            address, selection = region_target(self._loc, reference.tobytes()) or (0, None)
             self.add(selection)
             self._add_references(np.array([address], np.uint64))
 
@@ -180,6 +199,6 @@ def sketch_object(loc: Any, opened: Any, *, kind: str, plist: Any) -> Sketch:
     """
     sketch = Sketch(loc)
     order = plist.get_attr_creation_order()
-    sketch.add(kind, h5o.get_comment(opened, b"."), order, plist.get_attr_phase_change())
+    sketch.add(kind, native.comment_of(opened), order, plist.get_attr_phase_change())
     sketch.add_attributes(opened, tracked=bool(order))
     return sketch

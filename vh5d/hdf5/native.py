@@ -35,6 +35,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "H5Dwrite": (ctypes.c_int, _ID, _ID, _ID, _ID, _ID, _PTR),
     "H5Dvlen_reclaim": (ctypes.c_int, _ID, _ID, _ID, _PTR),
     "H5Pget_fill_value": (ctypes.c_int, _ID, _ID, _PTR),
+    "H5Oget_comment": (ctypes.c_ssize_t, _ID, _PTR, ctypes.c_size_t),
+    "H5Oset_comment": (ctypes.c_int, _ID, ctypes.c_char_p),
     "H5Pclose": (ctypes.c_int, _ID),
     "H5Rcreate": (ctypes.c_int, _PTR, _ID, ctypes.c_char_p, ctypes.c_int, _ID),
     "H5Rdereference2": (_ID, _ID, _ID, ctypes.c_int, _PTR),
@@ -143,6 +145,21 @@ def fill_value(dcpl: Any, type_id: Any) -> Iterator[Values]:
     with _reclaimed(values):
         _call("H5Pget_fill_value", dcpl.id, type_id.id, values.address)
         yield values
+
+
+def comment_of(obj: Any) -> bytes:
+    """Return an object's comment; h5py's own call returns memory it has freed."""
+    length = _call("H5Oget_comment", obj.id, None, 0)
+    if not length:
+        return b""
+    text = ctypes.create_string_buffer(length + 1)
+    _call("H5Oget_comment", obj.id, ctypes.addressof(text), length + 1)
+    return text.value
+
+
+def set_comment(obj: Any, text: bytes) -> None:
+    """Set an object's comment."""
+    _call("H5Oset_comment", obj.id, text)
 
 
 def open_object(loc: Any, address: int) -> Any:

@@ -17,6 +17,7 @@ from h5py import h5o
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
+from vh5d.hdf5.dataspace import selection_of
 from vh5d.hdf5.element_type import Layout, Leaf
 
 Translate = Callable[[int], int | None]
@@ -62,7 +63,7 @@ def leaves(layout: Layout, address: int, count: int) -> Iterator[tuple[Leaf, NDA
                 yield from leaves(part.element, pointer, length)
 
 
-def region_target(loc: Any, reference: bytes) -> tuple[int, bytes] | None:
+def region_target(loc: Any, reference: bytes) -> tuple[int, tuple[object, ...]] | None:
     """Return the address and the selection that a region reference names; None: neither.
 
     Parameters
@@ -76,7 +77,7 @@ def region_target(loc: Any, reference: bytes) -> tuple[int, bytes] | None:
         return None
     try:
         dataset, space = native.open_region(loc, reference)
-        return int(h5o.get_info(dataset).addr), space.encode()
+        return int(h5o.get_info(dataset).addr), selection_of(space)
     except H5PY_ERRORS:  # it dangles: its dataset was deleted
         return None
 
