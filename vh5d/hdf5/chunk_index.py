@@ -9,5 +9,15 @@ from __future__ import annotations
 from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.index_build import build
 from vh5d.hdf5.index_format import IndexFormat
+from vh5d.hdf5.index_read import changes, lookup, read_records
+from vh5d.hdf5.index_update import update
 
-__all__ = ["ChunkRecords", "IndexFormat", "build"]
+__all__ = [
+    "ChunkRecords",
+    "IndexFormat",
+    "build",
+    "changes",
+    "lookup",
+    "read_records",
+    "update",
+]

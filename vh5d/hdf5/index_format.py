@@ -6,6 +6,7 @@ layout message, index type 5). Internal nodes hold records too: a B-tree, not a 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -91,7 +92,7 @@ class IndexFormat:
 
     def grown(self, n: int) -> IndexFormat:
         """The format that an index of `n` chunks should have: this one, or one of larger nodes."""
-        if self.node_size < LARGE_NODE and n > self.level(_SMALL_DEPTH).subtree:
+        if self.node_size == SMALL_NODE and n > self.level(_SMALL_DEPTH).subtree:
             return replace(self, node_size=LARGE_NODE)
         return self
 
@@ -180,7 +181,8 @@ def _width(limit: int) -> int:
 
 def _bytes(values: NDArray[np.unsignedinteger], dtype: str) -> NDArray[np.uint8]:
     packed = np.ascontiguousarray(values, dtype)
-    return packed.view(np.uint8).reshape(len(values), -1 if packed.size else packed.itemsize)
+    width = packed.itemsize * math.prod(packed.shape[1:])
+    return packed.view(np.uint8).reshape(len(packed), width)
 
 
 def _numbers(raw: NDArray[np.uint8], dtype: str) -> NDArray[np.uint64]:
