@@ -17,6 +17,7 @@ from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
 from vh5d.hdf5.dataset_info import Storage
 from vh5d.hdf5.dataset_spec import of_dataset
 from vh5d.hdf5.extents import block_shape
+from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import Kind, LinkKind, SourceLink, SourceObject
 from vh5d.store import layout
 from vh5d.store.datasets import (
@@ -33,25 +34,23 @@ from vh5d.store.transaction import Transaction
 ASIDE = "root_attributes"  # in the image: those of the source's root that a version's own hide
 
 
-@dataclass
+@dataclass(frozen=True)
 class Staging:
-    """A version's tree being built.
+    """A version's tree, built.
 
     Attributes
     ----------
-    changed
-        Addresses, in the source, of the objects that are not the previous version's.
     entries, fingerprints
         The source's objects, as its image lists them.
+    changed
+        Addresses, in the source, of the objects that are not the previous version's.
     warnings
         What could not be kept, one line each.
     """
 
-    entries: tuple[ObjectEntry, ...] = ()
-    fingerprints: NDArray[np.uint8] = field(
-        default_factory=lambda: np.empty((0, FINGERPRINT_NBYTES), np.uint8)
-    )
-    changed: frozenset[int] = frozenset()
+    entries: tuple[ObjectEntry, ...]
+    fingerprints: NDArray[np.uint8]
+    changed: frozenset[int]
     warnings: tuple[str, ...] = ()
 
 
@@ -88,14 +87,14 @@ def stage_tree(
     versions = transaction.file[layout.VERSIONS]
     if found.tree is None or found.file is None:
         versions.create_group(version)
-        return Staging(changed=frozenset({0}))
+        nothing = np.empty((0, FINGERPRINT_NBYTES), np.uint8)
+        return Staging((), nothing, changed=frozenset({0}))
     builder = _Builder(transaction, found, kept, versions[previous], _known(before))
     changed = builder.changed()
-    staging = Staging(*_list_objects(found), changed=changed)
     if changed:
         builder.build(versions, version, changed)
-        staging.warnings = tuple(builder.warnings)
-    return staging
+    entries, fingerprints = _list_objects(found, builder.lost)
+    return Staging(entries, fingerprints, changed, tuple(builder.warnings))
 
 
 def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
@@ -107,7 +106,9 @@ def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
     }
 
 
-def _list_objects(found: Scan) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
+def _list_objects(
+    found: Scan, lost: set[int]
+) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
     assert found.tree is not None
     entries = []
     for each in found.tree:
@@ -119,7 +120,11 @@ def _list_objects(found: Scan) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint
                 each.path, stored.encoding.name, len(stored.extents), stored.padded_to
             )
         )
-    prints = b"".join(each.fingerprint for each in found.tree)
+    # An object that is not in the tree has no fingerprint: the next capture tries it again.
+    prints = b"".join(
+        bytes(FINGERPRINT_NBYTES) if each.address in lost else each.fingerprint
+        for each in found.tree
+    )
     return tuple(entries), np.frombuffer(prints, np.uint8).reshape(-1, FINGERPRINT_NBYTES)
 
 
@@ -132,6 +137,7 @@ class _Builder:
     known: dict[bytes, tuple[bytes, ObjectEntry]]
     records: dict[int, ChunkRecords] = field(default_factory=dict)
     made: dict[int, Any] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -188,7 +194,7 @@ class _Builder:
                 for entry in each.links:
                     self._link(entry, self.made[each.address], each, changed)
         for each in self.tree:
-            if each.address in changed and each.kind is not Kind.UNREADABLE:
+            if each.address in changed and each.address in self.made:
                 self._finish(each, self.made[each.address])
 
     def _place_datasets(self, changed: frozenset[int]) -> None:
@@ -233,16 +239,23 @@ class _Builder:
 
     def _link_object(self, entry: SourceLink, group: Any, changed: frozenset[int]) -> None:
         each = self.tree.objects[entry.address]
-        if each.kind is Kind.UNREADABLE:
-            return  # a problem of the walk, which is reported
+        if each.kind is Kind.UNREADABLE or each.address in self.lost:
+            return  # reported already
         if each.address not in changed:
             link(open_by_path(self.previous.id, each.path), group, entry.name, utf8=entry.utf8)
         elif each.address in self.made:
             link(self.made[each.address], group, entry.name, utf8=entry.utf8)
         else:
+            self._copy(each, group, entry)
+
+    def _copy(self, each: SourceObject, group: Any, entry: SourceLink) -> None:
+        try:
             self.made[each.address] = copy_object(
                 self._open(each), group, entry.name, utf8=entry.utf8
             )
+        except H5PY_ERRORS as error:
+            self.lost.add(each.address)
+            self.warnings.append(f"{_text(each.path)}: cannot be copied into the tree: {error}")
 
     def _finish(self, each: SourceObject, target: Any) -> None:
         source = self._open(each)
@@ -264,7 +277,7 @@ class _Builder:
         if address in self.made:
             return address_of(self.made[address])
         each = self.tree.objects.get(address)
-        if each is None or each.kind is Kind.UNREADABLE:
+        if each is None or each.kind is Kind.UNREADABLE or address in self.lost:
             return None
         return address_of(open_by_path(self.previous.id, each.path))
 
