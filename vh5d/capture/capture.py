@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+
 from vh5d.capture.hashing import Kept, Progress, keep
 from vh5d.capture.options import CaptureOptions, CaptureResult, KeptAs, utc_now
 from vh5d.capture.scan import Scan, scan
-from vh5d.capture.stage import Staging, keep_aside, stage_tree
+from vh5d.capture.stage import StagedTree, keep_aside, stage_tree
 from vh5d.capture.watchful import WatchfulSource
-from vh5d.store import layout
-from vh5d.store.images import Image, SourceFacts, read_image, write_image
 from vh5d.store.blueprint import blueprint
+from vh5d.store.images import Image, SourceFacts, read_image, write_image
 from vh5d.store.pieces import Pieces, digest
 from vh5d.store.transaction import Transaction, begin
 from vh5d.store.versions import current_version
@@ -111,13 +111,13 @@ class _Job:
                 self.source.check_at_rest()
                 return None
             version = f"v{transaction.next_sequence()}"
-            staging = stage_tree(transaction, found, kept, version, previous, before)
-            if not staging.changed and self.options.significant == "content":
+            staged = stage_tree(transaction, found, kept, version, previous, before)
+            if not staged.changed and self.options.significant == "content":
                 self.source.check_at_rest()
                 return None
-            self.warnings += staging.warnings
+            self.warnings += staged.warnings
             facts = self._facts(checksum, found)
-            image = _image(facts, found, kept, staging)
+            image = _image(facts, found, kept, staged)
             group = write_image(transaction, version, image, previous)
             self.warnings += tuple(keep_aside(found, group))
             group.attrs["bytes_added"] = transaction.bytes_added
@@ -146,7 +146,7 @@ class _Job:
         )
 
 
-def _image(facts: SourceFacts, found: Scan, kept: Kept, staging: Staging) -> Image:
+def _image(facts: SourceFacts, found: Scan, kept: Kept, staged: StagedTree) -> Image:
     pieces, pages = found.tiling.pieces, found.tiling.pages
     chunks = found.tiling.chunks
     offsets = np.stack([pieces.offsets[chunks], pieces.nbytes[chunks]], axis=1)
@@ -161,8 +161,8 @@ def _image(facts: SourceFacts, found: Scan, kept: Kept, staging: Staging) -> Ima
     )
     return Image(
         facts=facts,
-        objects=staging.entries,
-        fingerprints=staging.fingerprints,
+        objects=staged.entries,
+        fingerprints=staged.fingerprints,
         offsets=offsets,
         pages=table,
         pools=tuple(each.name for each in pieces.encodings),

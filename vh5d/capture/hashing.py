@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.store.chunk_writer import ChunkWriter
 from vh5d.store.encoding import Encoding
 from vh5d.store.pieces import Pieces
@@ -117,9 +118,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _examine(
-    read_into: ReadInto, pieces: Pieces, batch: slice, pools: Sequence[Pool]
-) -> _Batch:
+def _examine(read_into: ReadInto, pieces: Pieces, batch: slice, pools: Sequence[Pool]) -> _Batch:
     data = _read(read_into, pieces, batch)
     hashes = _hash(data, pieces, batch)
     rows = np.full(len(data), -1, np.int64)
@@ -135,9 +134,7 @@ def _examine(
     return _Batch(batch, hashes, rows, new)
 
 
-def _encode(
-    data: memoryview, padded_to: int, encoding: Encoding
-) -> tuple[bytes | memoryview, int]:
+def _encode(data: memoryview, padded_to: int, encoding: Encoding) -> tuple[bytes | memoryview, int]:
     if padded_to > len(data):
         return encoding.encode(bytes(data).ljust(padded_to, b"\0"))
     return encoding.encode(data)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from vh5d.capture.hashing import Progress, ahead, cores
 from vh5d.errors import StoreDamagedError, StoreWriteError, TargetExistsError
 from vh5d.store.blueprint import Blueprint, blueprint

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
+
 from vh5d.capture.options import CaptureOptions, KeptAs
 from vh5d.capture.tiling import (
     Stored,

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.capture.hashing import Kept
 from vh5d.capture.scan import Scan
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
@@ -29,13 +30,13 @@ from vh5d.store.datasets import (
     stage_index,
 )
 from vh5d.store.images import FINGERPRINT_NBYTES, Image, ObjectEntry
-from vh5d.store.transaction import Transaction
+from vh5d.store.staging import StagingArea
 
 ASIDE = "root_attributes"  # in the image: those of the source's root that a version's own hide
 
 
 @dataclass(frozen=True)
-class Staging:
+class StagedTree:
     """A version's tree, built.
 
     Attributes
@@ -55,18 +56,18 @@ class Staging:
 
 
 def stage_tree(
-    transaction: Transaction,
+    area: StagingArea,
     found: Scan,
     kept: Kept,
     version: str,
     previous: str,
     before: Image | None,
-) -> Staging:
+) -> StagedTree:
     """Build the tree of a new version in the store's file.
 
     Parameters
     ----------
-    transaction
+    area
         The commit.
     found
         The source.
@@ -81,34 +82,30 @@ def stage_tree(
 
     Returns
     -------
-    Staging
+    StagedTree
         What was built; nothing when nothing had changed.
     """
-    versions = transaction.file[layout.VERSIONS]
+    versions = area.file[layout.VERSIONS]
     if found.tree is None or found.file is None:
         versions.create_group(version)
         nothing = np.empty((0, FINGERPRINT_NBYTES), np.uint8)
-        return Staging((), nothing, changed=frozenset({0}))
-    builder = _Builder(transaction, found, kept, versions[previous], _known(before))
+        return StagedTree((), nothing, changed=frozenset({0}))
+    builder = _Builder(area, found, kept, versions[previous], _known(before))
     changed = builder.changed()
     if changed:
         builder.build(versions, version, changed)
     entries, fingerprints = _list_objects(found, builder.lost)
-    return Staging(entries, fingerprints, changed, tuple(builder.warnings))
+    return StagedTree(entries, fingerprints, changed, tuple(builder.warnings))
 
 
 def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
     if before is None:
         return {}
     prints = before.fingerprints
-    return {
-        entry.path: (prints[i].tobytes(), entry) for i, entry in enumerate(before.objects)
-    }
+    return {entry.path: (prints[i].tobytes(), entry) for i, entry in enumerate(before.objects)}
 
 
-def _list_objects(
-    found: Scan, lost: set[int]
-) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
+def _list_objects(found: Scan, lost: set[int]) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
     assert found.tree is not None
     entries = []
     for each in found.tree:
@@ -116,9 +113,7 @@ def _list_objects(
         entries.append(
             ObjectEntry(each.path)
             if stored is None
-            else ObjectEntry(
-                each.path, stored.encoding.name, len(stored.extents), stored.padded_to
-            )
+            else ObjectEntry(each.path, stored.encoding.name, len(stored.extents), stored.padded_to)
         )
     # An object that is not in the tree has no fingerprint: the next capture tries it again.
     prints = b"".join(
@@ -130,7 +125,7 @@ def _list_objects(
 
 @dataclass
 class _Builder:
-    transaction: Transaction
+    area: StagingArea
     found: Scan
     kept: Kept
     previous: h5py.Group
@@ -155,7 +150,7 @@ class _Builder:
             pieces = self.found.tiling.chunks[first : first + len(stored.extents)]
             first += len(stored.extents)
             self.records[address] = pool_records(
-                self.transaction.pools[stored.encoding.name],
+                self.area.pools[stored.encoding.name],
                 self.kept.rows[pieces],
                 stored.extents.scaled,
                 stored.extents.masks,
@@ -174,7 +169,7 @@ class _Builder:
         now = self.records[each.address]
         if entry.chunks != len(now):
             return True
-        then = records_of(self.transaction.read, self._dataset_before(each))
+        then = records_of(self.area.read, self._dataset_before(each))
         return not _same_chunks(then, now)
 
     def _dataset_before(self, each: SourceObject) -> h5py.Dataset:
@@ -200,7 +195,7 @@ class _Builder:
     def _place_datasets(self, changed: frozenset[int]) -> None:
         addresses = [each for each in self.found.stored if each in changed]
         headers = [self._stage(self.tree.objects[each]) for each in addresses]
-        for address, dataset in zip(addresses, self.transaction.place(headers), strict=True):
+        for address, dataset in zip(addresses, self.area.place(headers), strict=True):
             self.made[address] = dataset.id
 
     def _stage(self, each: SourceObject) -> int:
@@ -214,16 +209,14 @@ class _Builder:
             else None,
             filters=stored.encoding.filters,
         )
-        index = stage_index(
-            self.transaction, spec, self.records[each.address], self._index_before(each)
-        )
-        return stage_header(self.transaction, spec, index)
+        index = stage_index(self.area, spec, self.records[each.address], self._index_before(each))
+        return stage_header(self.area, spec, index)
 
     def _index_before(self, each: SourceObject) -> Index | None:
         _, entry = self.known.get(each.path, (b"", None))
         if entry is None or entry.encoding is None or not entry.chunks:
             return None
-        return index_of(self.transaction.read, self._dataset_before(each))
+        return index_of(self.area.read, self._dataset_before(each))
 
     def _link(
         self, entry: SourceLink, group: Any, parent: SourceObject, changed: frozenset[int]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.hdf5.extents import Extents
 from vh5d.store.encoding import DEFLATED, RAW, Encoding, compressed
 from vh5d.store.pieces import Pieces

@@ -99,8 +99,10 @@ def of_array(
     dcpl.set_chunk(tuple(chunks))
     dcpl.set_fill_time(h5d.FILL_TIME_IFSET)
     _add_filters(dcpl, filters)
-    limit = None if maxshape is None else tuple(
-        h5s.UNLIMITED if extent is None else extent for extent in maxshape
+    limit = (
+        None
+        if maxshape is None
+        else tuple(h5s.UNLIMITED if extent is None else extent for extent in maxshape)
     )
     space = h5s.create_simple(tuple(shape), limit)
     return DatasetSpec(h5t.py_create(dtype), space, dcpl, tuple(chunks), dtype.itemsize)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.errors import StoreDamagedError, UsageError
 from vh5d.store import encoding, layout
 from vh5d.store.datasets import Read, records_of
@@ -94,7 +95,9 @@ def _encodings(image: Image) -> tuple[Encoding, ...]:
 def _locate(read: Read, tree: h5py.Group, entry: ObjectEntry) -> NDArray[np.uint64]:
     dataset = tree.get(entry.path.lstrip(b"/"))
     if not isinstance(dataset, h5py.Dataset):
-        raise StoreDamagedError(f"{tree.name}: no dataset {entry.path!r} although its image has one")
+        raise StoreDamagedError(
+            f"{tree.name}: no dataset {entry.path!r} although its image has one"
+        )
     records = records_of(read, dataset)
     if len(records) != entry.chunks:
         raise StoreDamagedError(

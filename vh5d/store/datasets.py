@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.hdf5.address import address_of
 from vh5d.hdf5.block_image import UNDEFINED
 from vh5d.hdf5.chunk_index import build, read_records, update
@@ -19,7 +20,7 @@ from vh5d.hdf5.object_header import add_dataset_header, chunk_index_of
 from vh5d.store import encoding
 from vh5d.store.encoding import RAW, Encoding
 from vh5d.store.pools import ADDRESS, MASK, STORED, Pool, hash_chunk
-from vh5d.store.transaction import Transaction
+from vh5d.store.staging import StagingArea
 
 TABLE_CHUNK_NBYTES = 8192
 Number = TypeVar("Number", np.uint8, np.uint64)
@@ -57,23 +58,19 @@ def records_of(read: Read, dataset: h5py.Dataset) -> ChunkRecords:
 
 
 def stage_index(
-    transaction: Transaction, spec: DatasetSpec, records: ChunkRecords, previous: Index | None
+    area: StagingArea, spec: DatasetSpec, records: ChunkRecords, previous: Index | None
 ) -> Index:
     """Stage the index of these chunks, sharing what it can with the previous version's."""
     fresh = IndexFormat.for_chunks(
         len(spec.chunks), spec.chunk_nbytes, filtered=spec.filtered, n=len(records)
     )
     if previous is None or previous.root == UNDEFINED or not _same_records(previous.format, fresh):
-        return Index(build(records, fresh, transaction.image), fresh)
-    before = read_records(transaction.read, previous.root, previous.format)
+        return Index(build(records, fresh, area.image), fresh)
+    before = read_records(area.read, previous.root, previous.format)
     puts, removes = _difference(before, records)
     if not len(puts) and not len(removes):
         return previous
-    return Index(
-        *update(
-            transaction.read, previous.root, previous.format, puts, removes, transaction.image
-        )
-    )
+    return Index(*update(area.read, previous.root, previous.format, puts, removes, area.image))
 
 
 def _same_records(one: IndexFormat, other: IndexFormat) -> bool:
@@ -104,10 +101,10 @@ def _difference(
     return after.take(~kept), before.scaled[gone]
 
 
-def stage_header(transaction: Transaction, spec: DatasetSpec, index: Index) -> int:
+def stage_header(area: StagingArea, spec: DatasetSpec, index: Index) -> int:
     """Stage the object header of a dataset; return its staged address."""
     return add_dataset_header(
-        transaction.image,
+        area.image,
         type_id=spec.type_id,
         space=spec.space,
         dcpl=spec.dcpl,
@@ -156,7 +153,7 @@ class Table:
 
 
 def write_table(
-    transaction: Transaction, group: h5py.Group, table: Table, previous: h5py.Group | None
+    area: StagingArea, group: h5py.Group, table: Table, previous: h5py.Group | None
 ) -> None:
     """Keep a table in `group`, sharing with the one of the same name in `previous`.
 
@@ -173,8 +170,8 @@ def write_table(
         group.create_dataset(table.name, data=table.rows)
         return
     shared = old is not None and old.chunks is not None
-    header = _stage_table(transaction, table, index_of(transaction.read, old) if shared else None)
-    (dataset,) = transaction.place([header])
+    header = _stage_table(area, table, index_of(area.read, old) if shared else None)
+    (dataset,) = area.place([header])
     group[table.name] = dataset
 
 
@@ -186,10 +183,10 @@ def read_table(group: h5py.Group, name: str, width: int, dtype: type[Number]) ->
     return rows
 
 
-def _stage_table(transaction: Transaction, table: Table, previous: Index | None) -> int:
+def _stage_table(area: StagingArea, table: Table, previous: Index | None) -> int:
     rows = np.ascontiguousarray(table.rows)
     chosen = table_encoding(rows.dtype.itemsize)
-    pool = transaction.pools[chosen.name]
+    pool = area.pools[chosen.name]
     width = rows.shape[1]
     chunk_rows = max(1, TABLE_CHUNK_NBYTES // (width * rows.dtype.itemsize))
     spec = of_array(
@@ -203,19 +200,19 @@ def _stage_table(transaction: Transaction, table: Table, previous: Index | None)
     placed = np.empty(count, np.int64)
     for i in range(count):
         data = rows[i * chunk_rows : (i + 1) * chunk_rows].tobytes().ljust(spec.chunk_nbytes, b"\0")
-        placed[i] = store_bytes(transaction, pool, data)
-    transaction.chunks.flush()
+        placed[i] = store_bytes(area, pool, data)
+    area.chunks.flush()
     scaled = np.zeros((count, 2), np.uint64)
     scaled[:, 0] = np.arange(count)
     records = pool_records(pool, placed, scaled, np.zeros(count, np.uint32))
-    return stage_header(transaction, spec, stage_index(transaction, spec, records, previous))
+    return stage_header(area, spec, stage_index(area, spec, records, previous))
 
 
-def store_bytes(transaction: Transaction, pool: Pool, data: bytes) -> int:
+def store_bytes(area: StagingArea, pool: Pool, data: bytes) -> int:
     """Store one chunk's bytes in a pool, unless they are there; return the row."""
     digest = hash_chunk(data)
     (row,) = pool.find(np.frombuffer(digest, np.uint8).reshape(1, -1)).rows
     if row >= 0:
         return int(row)
     stored, mask = pool.encoding.encode(data)
-    return transaction.chunks.add(pool, digest, stored, mask, len(data))
+    return area.chunks.add(pool, digest, stored, mask, len(data))

@@ -125,7 +125,7 @@ DEFLATED = Encoding("deflate", "deflate")
 def compressed(codec: str, itemsize: int) -> Encoding:
     """Return the encoding for elements of `itemsize` bytes, by ``deflate`` or ``zstd``."""
     # HDF5's shuffle filter wants at least one whole element, and gains nothing on wide ones.
-    itemsize = itemsize if 1 < itemsize <= 64 else 1  # noqa: PLR2004
+    itemsize = itemsize if 1 < itemsize <= 64 else 1
     return by_name(f"shuffle{itemsize}-{codec}" if itemsize > 1 else codec)
 
 

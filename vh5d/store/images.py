@@ -17,10 +17,11 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.errors import StoreDamagedError
 from vh5d.store import layout
 from vh5d.store.datasets import Table, read_table, write_table
-from vh5d.store.transaction import Transaction
+from vh5d.store.staging import StagingArea
 
 FINGERPRINT_NBYTES = 16
 
@@ -92,11 +93,9 @@ class Image:
     pools: tuple[str, ...]
 
 
-def write_image(
-    transaction: Transaction, version: str, image: Image, previous: str | None
-) -> h5py.Group:
+def write_image(area: StagingArea, version: str, image: Image, previous: str | None) -> h5py.Group:
     """Keep an image, sharing what the previous version's has in common with it."""
-    images = transaction.file[layout.IMAGES]
+    images = area.file[layout.IMAGES]
     group = images.create_group(version)
     before = images.get(previous) if previous is not None else None
     for table in (
@@ -105,7 +104,7 @@ def write_image(
         Table("offsets", image.offsets),
         Table("pages", image.pages),
     ):
-        write_table(transaction, group, table, before)
+        write_table(area, group, table, before)
     facts = image.facts
     # File names are bytes, and not always UTF-8.
     group.attrs.create("source_path", os.fsencode(facts.path), dtype=h5py.string_dtype())

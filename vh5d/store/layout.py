@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+
 from vh5d.errors import NotAStoreError
 
 ROOT = "_version_data"

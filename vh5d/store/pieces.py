@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import blake3
 import numpy as np
 from numpy.typing import NDArray
+
 from vh5d.store.encoding import Encoding
 from vh5d.store.pools import HASH_NBYTES, Hashes
 

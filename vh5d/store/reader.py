@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import h5py
+
 from vh5d.errors import NotAStoreError, StoreBusyError, StoreError, StoreMissingError
 from vh5d.hdf5.atomic_file import recover
 from vh5d.store import layout, versions

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+
 from vh5d.errors import AmbiguousVersionError, UsageError, VersionNotFoundError
 from vh5d.store import layout
 
