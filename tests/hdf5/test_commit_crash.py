@@ -168,9 +168,8 @@ def test_error_at_every_operation_leaves_old_or_new(scene, change, error, sticky
         committed = False
         try:
             committed = staged(store, change, disk)
-        except StoreError as problem:
+        except StoreError:
             refused += 1
-            assert "\n" not in str(problem)
         check_after(store, old, new, committed=committed, where=(number, disk.operations[-1]))
     assert refused > 10
 

@@ -29,9 +29,7 @@ def other_process(code: str, *arguments: object) -> Iterator[subprocess.Popen[st
             assert process.stdout.readline() == "ready\n"
             yield process
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write("\n")
-                process.stdin.flush()
+            process.stdin.close()
 
 
 def run(code: str, *arguments: object) -> str:

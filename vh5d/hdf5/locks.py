@@ -42,7 +42,7 @@ class HeldLock:
 def held_locks() -> list[HeldLock]:
     """All locks held on this machine, as far as this process may see them; see proc_locks(5)."""
     try:
-        text = Path("/proc/locks").read_text(encoding="ascii")
+        text = Path("/proc/locks").read_text(encoding="utf-8")
     except OSError:
         return []
     return list(_parse(text))

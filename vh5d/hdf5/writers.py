@@ -113,7 +113,7 @@ def _written_file(entry: os.DirEntry[str], inodes: set[int]) -> _FileId | None:
         return None
     # To ask a file system that hangs is to hang: ask only for a descriptor of the right inode,
     # which the kernel (5.14 and later) tells by itself.
-    details = Path(entry.path.replace("/fd/", "/fdinfo/")).read_text(encoding="ascii")
+    details = Path(entry.path.replace("/fd/", "/fdinfo/")).read_text(encoding="utf-8")
     inode = next((line[4:] for line in details.splitlines() if line.startswith("ino:")), None)
     if inode is not None and int(inode) not in inodes:
         return None
