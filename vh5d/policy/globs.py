@@ -53,13 +53,23 @@ def _component(part: str) -> str:
         elif part[i] == "?":
             text += "[^/]"
         elif closing >= 0:
-            members = part[i + 1 : closing].replace("\\", "\\\\").replace("[", "\\[")
-            text += f"[^/{members[1:]}]" if members[0] in "!^" else f"[{members}]"
+            text += _character_class(part[i + 1 : closing])
             i = closing
         else:
             text += re.escape(part[i])
         i += 1
     return text
+
+
+def _character_class(members: str) -> str:
+    negated = members.startswith("!")
+    rest = members[1:] if negated else members
+    text = ""
+    while rest:
+        is_range = rest[1:2] == "-" and len(rest) > 2
+        text += f"{re.escape(rest[0])}-{re.escape(rest[2])}" if is_range else re.escape(rest[0])
+        rest = rest[3:] if is_range else rest[1:]
+    return f"[^/{text}]" if negated else f"[{text}]"
 
 
 @dataclass(frozen=True)
