@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vh5d.service.catalog import (
+    LONGEST_CAPTURE,
+    PREFIX,
+    QUEUE,
+    Catalog,
+    FileStat,
+    State,
+)
+
+A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
+STAT = FileStat(size=10, mtime_ns=20, inode=30, device=40)
+
+
+def test_a_file_nobody_heard_of_is_none(catalog):
+    assert catalog.source(A) is None
+    assert list(catalog.sources()) == []
+    assert catalog.queue() == {"waiting": 0, "running": 0}
+
+
+def test_a_source_goes_from_settling_to_current(catalog):
+    catalog.settling([(A, "p")])
+    assert catalog.source(A).state is State.SETTLING
+    assert catalog.claim(A, "p", "change")
+    assert catalog.source(A).state is State.QUEUED
+    before = catalog.started(A, "p")
+    assert (before.cause, before.attempts) == ("change", 0)
+    assert catalog.source(A).state is State.CAPTURING
+    catalog.captured(A, STAT, state=State.CURRENT, version="v1", bytes_added=5, seconds=0.5)
+    source = catalog.source(A)
+    assert (source.state, source.version, source.stat, source.attempts) == ("current", "v1", STAT, 0)
+    assert catalog.retries() == []
+
+
+def test_a_file_has_one_place_in_the_queue_until_its_capture_starts(catalog):
+    assert catalog.claim(A, "p", "change")
+    assert not catalog.claim(A, "p", "change")
+    catalog.started(A, "p")
+    assert catalog.claim(A, "p", "change"), "a change during the capture leads to another one"
+
+
+def test_an_attempt_that_never_ends_is_tried_again(catalog, clock):
+    catalog.started(A, "p")
+    clock.now += LONGEST_CAPTURE
+    assert catalog.retries() == []
+    clock.now += 60
+    assert catalog.retries() == [str(A)]
+
+
+def test_attempts_are_counted_when_they_begin(catalog):
+    for attempt in range(3):
+        assert catalog.started(A, "p").attempts == attempt
+
+
+def test_a_postponed_capture_comes_back_in_time(catalog, clock):
+    catalog.started(A, "p")
+    catalog.postponed(A, 7.0, "busy", state=State.SETTLING, attempts=0, busy=1)
+    assert catalog.retries() == []
+    clock.now += 7
+    assert catalog.retries() == [str(A)]
+    catalog.claim(A, "p", "retry")
+    assert catalog.retries() == []
+
+
+def test_giving_up_is_final_until_the_file_changes(catalog, clock):
+    catalog.started(A, "p")
+    catalog.given_up(A, STAT, "bad", state=State.FAILED)
+    clock.now += 1e9
+    assert catalog.retries() == []
+    source = catalog.source(A)
+    assert (source.state, source.error, source.stat, source.attempts) == ("failed", "bad", STAT, 0)
+
+
+def test_a_rename_remembers_the_first_name_until_it_is_captured(catalog):
+    catalog.started(A, "p")
+    catalog.captured(A, STAT, state=State.CURRENT, version="v1")
+    catalog.moved(A, B, "p")
+    catalog.moved(B, C, "p")
+    assert catalog.source(C).moved_from == str(A)
+    assert catalog.source(A).state is State.MISSING
+    assert catalog.source(B).state is State.MISSING
+    catalog.started(C, "p")
+    catalog.captured(C, STAT, state=State.CURRENT)
+    assert catalog.source(C).moved_from is None
+
+
+def test_what_the_queue_lost_is_found_when_it_is_empty(catalog, clock, redis_client):
+    catalog.claim(A, "p", "change")
+    assert catalog.recover_lost() == 0, "it may have been taken this moment"
+    clock.now += 60
+    redis_client.lpush(PREFIX + QUEUE, "message")
+    assert catalog.recover_lost() == 0
+    redis_client.delete(PREFIX + QUEUE)
+    assert catalog.recover_lost() == 1
+    assert catalog.retries() == [str(A)]
+    assert catalog.claim(A, "p", "retry")
+
+
+def test_restarting_the_queue_asks_again_for_everything(catalog, redis_client):
+    catalog.claim(A, "p", "change")
+    catalog.started(B, "p")
+    catalog.started(C, "p")
+    catalog.captured(C, STAT, state=State.CURRENT)
+    redis_client.lpush(PREFIX + QUEUE, "message")
+    redis_client.hset(PREFIX + "unacked", "tag", "message")
+    catalog.restart_queue()
+    assert catalog.queue() == {"waiting": 0, "running": 0}
+    assert sorted(catalog.retries()) == [str(A), str(B)]
+    assert catalog.claim(A, "p", "retry")
+
+
+def test_a_capture_whose_process_died_waits_longer_each_time(catalog, clock):
+    pauses = []
+    for _ in range(3):
+        catalog.started(A, "p")
+        catalog.cut_short(A, "died")
+        pauses.append(catalog.source(A).next_try - clock.now)
+    assert pauses == [2.0, 4.0, 8.0]
+    assert catalog.source(A).error == "died"
+
+
+def test_events_tell_what_happened_in_order(catalog):
+    catalog.started(A, "p")
+    catalog.captured(A, STAT, state=State.CURRENT, version="v1")
+    catalog.missing(A)
+    catalog.missing(A)
+    events = catalog.events()
+    assert [content["event"] for _, content in events] == ["captured", "missing"]
+    assert catalog.events(after=events[0][0]) == events[1:]
+
+
+def test_a_file_never_heard_of_is_not_missed(catalog):
+    catalog.missing(A)
+    assert catalog.source(A) is None
+
+
+@pytest.mark.parametrize("name", [b"/d/\xff\xfe.h5", "/d/µ – 実験.h5".encode(), b"/d/a b\n.h5"])
+def test_any_file_name_survives(catalog, name):
+    path = Path(name.decode(errors="surrogateescape"))
+    catalog.settling([(path, "p")])
+    assert [source.path for source in catalog.sources()] == [str(path)]
+    assert catalog.claim(path, "p", "change")
+    catalog.started(path, "p")
+    catalog.captured(path, STAT, state=State.CURRENT, version="v1")
+    assert catalog.source(path).version == "v1"
+
+
+def test_a_newer_release_may_have_more_to_say(catalog, redis_client):
+    catalog.settling([(A, "p")])
+    redis_client.hset(f"{PREFIX}source:{A}", "from_the_future", "1")
+    assert catalog.source(A).state is State.SETTLING
+
+
+def test_thousands_of_sources_come_back_sorted(redis_client):
+    catalog = Catalog(redis_client)
+    paths = [Path(f"/d/{number:05}.h5") for number in range(3000)]
+    catalog.settling([(path, "p") for path in reversed(paths)])
+    assert [source.path for source in catalog.sources()] == [str(path) for path in paths]
