@@ -214,22 +214,24 @@ class _Update:
         while levels[-1] and levels[-1][0].height:
             children = (child for node in levels[-1] for child in node.children)
             levels.append([child for child in children if child.address is None])
+        address = UNDEFINED
         for nodes in reversed(levels):
             by_count: dict[int, list[Node]] = {}
             for node in nodes:
                 by_count.setdefault(node.count, []).append(node)
             for group in by_count.values():
-                self._stage_alike(group)
-        return UNDEFINED if top.address is None else top.address
+                address = self._stage_alike(group)
+        return address
 
-    def _stage_alike(self, nodes: list[Node]) -> None:
-        """Stage nodes of one height that have equally many records."""
+    def _stage_alike(self, nodes: list[Node]) -> int:
+        """Stage nodes of one height that have equally many records; the address of the last."""
         records = np.stack([self._strips.records(node) for node in nodes])
         children = [child for node in nodes for child in node.children]
         below = pointers_to(children) if children else None
         addresses = add_nodes(records, below, nodes[0].height, self._fmt, self._image)
         for node, address in zip(nodes, addresses.tolist(), strict=True):
             node.address = address
+        return int(addresses[-1])
 
 
 def _is(a: Node, b: Node) -> bool:
