@@ -135,7 +135,7 @@ class _Job:
     def _facts(self, checksum: str, found: Scan) -> SourceFacts:
         status = self.source.status
         return SourceFacts(
-            path=os.path.abspath(self.source.path),
+            path=str(self.source.path.absolute()),
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             mode=status.st_mode & 0o7777,

@@ -173,25 +173,21 @@ def _beside(path: Path, *, overwrite: bool) -> Iterator[int]:
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".restoring", dir=path.parent)
     except OSError as error:
         raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from error
+    temporary = Path(name)
     try:
         yield fd
         if overwrite:
-            os.replace(name, path)
+            temporary.replace(path)
         else:
-            os.link(name, path)
-            os.unlink(name)
+            path.hardlink_to(temporary)
         _sync(path.parent)
     except FileExistsError as error:
-        os.unlink(name)
         raise TargetExistsError(f"{path}: appeared meanwhile; left as it is") from error
     except OSError as error:
-        os.unlink(name)
         raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    except BaseException:
-        os.unlink(name)
-        raise
     finally:
         os.close(fd)
+        temporary.unlink(missing_ok=True)
 
 
 def _sync(directory: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -28,6 +29,25 @@ from vh5d.store.pieces import Pieces
 
 
 @dataclass(frozen=True)
+class Parsed:
+    """A source that HDF5 can open.
+
+    Attributes
+    ----------
+    file
+        It, open in h5py.
+    tree
+        Its objects.
+    stored
+        By address, the datasets whose chunks are kept in pools, in walk order.
+    """
+
+    file: h5py.File
+    tree: SourceTree
+    stored: dict[int, Stored]
+
+
+@dataclass(frozen=True)
 class Scan:
     """A source taken apart.
 
@@ -35,26 +55,20 @@ class Scan:
     ----------
     tiling
         Its pieces.
-    file
-        It, open in h5py; None when HDF5 cannot open it.
-    tree
-        Its objects; None when HDF5 cannot open it.
-    stored
-        By address, the datasets whose chunks are kept in pools, in walk order.
+    parsed
+        What HDF5 says of it; None when HDF5 cannot open it.
     problems
         What could not be read, one line each.
     """
 
     tiling: Tiling
-    file: h5py.File | None = None
-    tree: SourceTree | None = None
-    stored: dict[int, Stored] = field(default_factory=dict)
+    parsed: Parsed | None
     problems: tuple[str, ...] = ()
 
     @property
     def kept_as(self) -> KeptAs:
         """Whether there is a tree, or bytes alone."""
-        return "bytes" if self.tree is None else "tree"
+        return "bytes" if self.parsed is None else "tree"
 
 
 @contextmanager
@@ -73,44 +87,55 @@ def scan(
         Returns the pieces of its previous version: along these a source is cut that HDF5 cannot
         open.
     """
-    pages = page_encoding(options.compression)
-    file, problem = _open(source)
-    if file is None:
-        yield Scan(tile_like(known(), source.size, pages), problems=(problem,))
-        return
-    with file:
-        try:
-            tree = walk(file.id)
-            stored = _stored(file, tree, options)
-            tiling = tile(source.size, list(stored.values()), pages)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            source.check_at_rest()
-            problem = f"kept by its bytes: {error}"
-            tree = None
-        if tree is None:
-            yield Scan(tile_like(known(), source.size, pages), problems=(problem,))
-            return
-        source.check_at_rest()
-        yield Scan(tiling, file, tree, stored, tuple(tree.problems))
+    opened = _open(source)
+    if isinstance(opened, h5py.File):
+        with opened as file:
+            found = _parse(source, file, options)
+            if isinstance(found, Scan):
+                yield found
+                return
+            problem = found
+    else:
+        problem = opened
+    tiling = tile_like(known(), source.size, page_encoding(options.compression))
+    yield Scan(tiling, None, (f"kept by its bytes: {problem}",))
 
 
-def _open(source: WatchfulSource) -> tuple[h5py.File | None, str]:
+def _open(source: WatchfulSource) -> h5py.File | str:
+    """Open a source in h5py, or say why that cannot be."""
     if source.superblock is None:
-        return None, "kept by its bytes: not an HDF5 file"
+        return "not an HDF5 file"
     if source.marked and source.writer is None:
-        return None, (
-            "kept by its bytes: marked as being written, though nobody has it open "
+        return (
+            "marked as being written, though nobody has it open "
             "(its writer crashed; h5clear -s mends a copy)"
         )
     try:
-        return h5py.File(source.file, "r"), ""
+        return h5py.File(source.file, "r")
     except (OSError, RuntimeError) as error:
-        source.check_at_rest()
-        if source.writer is not None:
-            raise SourceChangedError(
-                f"{source.path}: cannot be read while it is open: {error}"
-            ) from error
-        return None, f"kept by its bytes: {error}"
+        return _refused(source, error)
+
+
+def _parse(source: WatchfulSource, file: h5py.File, options: CaptureOptions) -> Scan | str:
+    """Walk a source, or say why that cannot be."""
+    try:
+        tree = walk(file.id)
+        stored = _stored(file, tree, options)
+        tiling = tile(source.size, list(stored.values()), page_encoding(options.compression))
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        return _refused(source, error)
+    source.check_at_rest()
+    return Scan(tiling, Parsed(file, tree, stored), tuple(tree.problems))
+
+
+def _refused(source: WatchfulSource, error: Exception) -> str:
+    source.check_at_rest()
+    if source.writer is not None:
+        raise SourceChangedError(
+            f"{source.path}: cannot be read while it is open: {error}",
+            hint="try again when it is closed",
+        ) from error
+    return str(error)
 
 
 def _stored(file: h5py.File, tree: SourceTree, options: CaptureOptions) -> dict[int, Stored]:
@@ -132,10 +157,8 @@ def _of_dataset(
         return Stored(_chunks(file, address), encoding)
     shape = info.shape or ()
     block = block_shape(shape, info.itemsize)
-    whole = info.itemsize
-    for extent in block:
-        whole *= extent
-    return Stored(block_extents(shape, info.itemsize, int(info.offset or 0)), encoding, whole)
+    extents = block_extents(shape, info.itemsize, int(info.offset or 0))
+    return Stored(extents, encoding, block, padded_to=math.prod(block) * info.itemsize)
 
 
 def _chunks(file: h5py.File, address: int) -> Extents:

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.capture.hashing import Kept
-from vh5d.capture.scan import Scan
+from vh5d.capture.scan import Parsed, Scan
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
 from vh5d.hdf5.dataset_info import Storage
 from vh5d.hdf5.dataset_spec import of_dataset
-from vh5d.hdf5.extents import block_shape
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import Kind, LinkKind, SourceLink, SourceObject
 from vh5d.store import layout
@@ -86,15 +85,17 @@ def stage_tree(
         What was built; nothing when nothing had changed.
     """
     versions = area.file[layout.VERSIONS]
-    if found.tree is None or found.file is None:
+    if found.parsed is None:
         versions.create_group(version)
         nothing = np.empty((0, FINGERPRINT_NBYTES), np.uint8)
         return StagedTree((), nothing, changed=frozenset({0}))
-    builder = _Builder(area, found, kept, versions[previous], _known(before))
+    builder = _Builder(
+        area, found.parsed, found.tiling.chunks, kept, versions[previous], _known(before)
+    )
     changed = builder.changed()
     if changed:
         builder.build(versions, version, changed)
-    entries, fingerprints = _list_objects(found, builder.lost)
+    entries, fingerprints = _list_objects(found.parsed, builder.lost)
     return StagedTree(entries, fingerprints, changed, tuple(builder.warnings))
 
 
@@ -105,8 +106,9 @@ def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
     return {entry.path: (prints[i].tobytes(), entry) for i, entry in enumerate(before.objects)}
 
 
-def _list_objects(found: Scan, lost: set[int]) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
-    assert found.tree is not None
+def _list_objects(
+    found: Parsed, lost: set[int]
+) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
     entries = []
     for each in found.tree:
         stored = found.stored.get(each.address)
@@ -126,7 +128,8 @@ def _list_objects(found: Scan, lost: set[int]) -> tuple[tuple[ObjectEntry, ...],
 @dataclass
 class _Builder:
     area: StagingArea
-    found: Scan
+    found: Parsed
+    chunks: NDArray[np.intp]
     kept: Kept
     previous: h5py.Group
     known: dict[bytes, tuple[bytes, ObjectEntry]]
@@ -136,8 +139,6 @@ class _Builder:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        assert self.found.tree is not None
-        assert self.found.file is not None
         self.tree = self.found.tree
         self.source = self.found.file.id
 
@@ -147,7 +148,7 @@ class _Builder:
         """Return the objects that differ from the previous version's, or lead to such."""
         first = 0
         for address, stored in self.found.stored.items():
-            pieces = self.found.tiling.chunks[first : first + len(stored.extents)]
+            pieces = self.chunks[first : first + len(stored.extents)]
             first += len(stored.extents)
             self.records[address] = pool_records(
                 self.area.pools[stored.encoding.name],
@@ -200,15 +201,7 @@ class _Builder:
 
     def _stage(self, each: SourceObject) -> int:
         stored = self.found.stored[each.address]
-        assert each.dataset is not None
-        contiguous = each.storage is Storage.CONTIGUOUS
-        spec = of_dataset(
-            self._open(each),
-            chunks=block_shape(each.dataset.shape or (), each.dataset.itemsize)
-            if contiguous
-            else None,
-            filters=stored.encoding.filters,
-        )
+        spec = of_dataset(self._open(each), chunks=stored.block, filters=stored.encoding.filters)
         index = stage_index(self.area, spec, self.records[each.address], self._index_before(each))
         return stage_header(self.area, spec, index)
 
@@ -275,11 +268,11 @@ class _Builder:
         return address_of(open_by_path(self.previous.id, each.path))
 
 
-def keep_aside(found: Scan, image: h5py.Group) -> list[str]:
+def keep_aside(found: Parsed, image: h5py.Group) -> list[str]:
     """Keep in the image the root attributes whose names a version's group needs for itself."""
-    if found.tree is None or found.file is None:
+    if found.parsed is None:
         return []
-    root = found.file["/"]
+    root = found.parsed.file["/"]
     if not any(name in root.attrs for name in layout.RESERVED_ATTRIBUTES):
         return []
     aside = image.create_group(ASIDE)

@@ -46,12 +46,15 @@ class Stored:
         Where its chunks lie.
     encoding
         How its chunks are kept.
+    block
+        Of a contiguous dataset, the chunk shape that it is cut into.
     padded_to
         Bytes of a whole chunk, where the last ones may be shorter in the source; else 0.
     """
 
     extents: Extents
     encoding: Encoding
+    block: tuple[int, ...] | None = None
     padded_to: int = 0
 
 

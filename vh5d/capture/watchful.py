@@ -35,10 +35,7 @@ class WatchfulSource:
         self.file = SourceFile(path)
         try:
             self.writer = self._writer()
-            if self.writer is not None and busy == "refuse":
-                raise SourceBusyError(
-                    f"{path}: {self.writer}", hint="wait until the file is closed, or say --busy"
-                )
+            self._check_idle(busy)
             _wait_out_tick(self.file.stat())
             self.status = self.file.stat()
             self.superblock = self.file.superblock()
@@ -91,6 +88,12 @@ class WatchfulSource:
             raise SourceChangedError(
                 f"{self.path}: was opened for writing while it was read",
                 hint="try again when it is at rest",
+            )
+
+    def _check_idle(self, busy: Busy) -> None:
+        if self.writer is not None and busy == "refuse":
+            raise SourceBusyError(
+                f"{self.path}: {self.writer}", hint="wait until it is closed, or say --busy"
             )
 
     def _writer(self) -> str | None:

@@ -14,11 +14,16 @@ class FilterLike(Protocol):
     """A filter of a pipeline: its registered code, its parameters, whether it may be skipped."""
 
     @property
-    def code(self) -> int: ...
+    def code(self) -> int:
+        """Its number in the registry of filters."""
+
     @property
-    def values(self) -> tuple[int, ...]: ...
+    def values(self) -> tuple[int, ...]:
+        """Its parameters."""
+
     @property
-    def optional(self) -> bool: ...
+    def optional(self) -> bool:
+        """Whether a chunk may go without it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class DatasetSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """In elements."""
         extent: tuple[int, ...] = self.space.get_simple_extent_dims()
         return extent
 

@@ -84,7 +84,7 @@ def _same_records(one: IndexFormat, other: IndexFormat) -> bool:
 def _difference(
     before: ChunkRecords, after: ChunkRecords
 ) -> tuple[ChunkRecords, NDArray[np.uint64]]:
-    """Return the records to put, and the places (m, ndim) to remove, that lead from one to other."""
+    """Return the records to put, and the places (m, ndim) to remove."""
     old, new = grid_keys(before.scaled), grid_keys(after.scaled)
     if len(old):
         at = np.minimum(np.searchsorted(old, new), len(old) - 1)

@@ -8,6 +8,7 @@ times faster than zlib and writes the same format (RFC 1950).
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -114,7 +115,7 @@ class Encoding:
                 unpacked: bytes = inflater.decompress(stored, nbytes + 1)
                 return unpacked
             return zstandard.ZstdDecompressor().decompress(stored, max_output_size=nbytes)
-        except (isal_zlib.error, zstandard.ZstdError) as error:
+        except (zlib.error, zstandard.ZstdError) as error:
             raise StoreDamagedError(f"a stored chunk cannot be decompressed: {error}") from error
 
 
