@@ -268,7 +268,7 @@ class _Builder:
         return address_of(open_by_path(self.previous.id, each.path))
 
 
-def keep_aside(found: Parsed, image: h5py.Group) -> list[str]:
+def keep_aside(found: Scan, image: h5py.Group) -> list[str]:
     """Keep in the image the root attributes whose names a version's group needs for itself."""
     if found.parsed is None:
         return []

@@ -8,7 +8,6 @@ times faster than zlib and writes the same format (RFC 1950).
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -115,7 +114,7 @@ class Encoding:
                 unpacked: bytes = inflater.decompress(stored, nbytes + 1)
                 return unpacked
             return zstandard.ZstdDecompressor().decompress(stored, max_output_size=nbytes)
-        except (zlib.error, zstandard.ZstdError) as error:
+        except (isal_zlib.IsalError, zstandard.ZstdError) as error:
             raise StoreDamagedError(f"a stored chunk cannot be decompressed: {error}") from error
 
 
