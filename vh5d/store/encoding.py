@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import zstandard
@@ -24,6 +25,9 @@ ZSTANDARD = 32015  # registered with The HDF Group
 DEFLATE_LEVEL = 1
 ZSTANDARD_LEVEL = 1
 WORTHWHILE = 0.95  # compressed to more than this part, a chunk is stored as it is
+
+# isal's type stubs declare its exception as an instance.
+_UNPACK_ERRORS = cast("tuple[type[Exception], ...]", (isal_zlib.IsalError, zstandard.ZstdError))
 
 _NAME = re.compile(r"(?:shuffle(?P<itemsize>\d+)-)?(?P<codec>deflate|zstd)")
 
@@ -114,7 +118,7 @@ class Encoding:
                 unpacked: bytes = inflater.decompress(stored, nbytes + 1)
                 return unpacked
             return zstandard.ZstdDecompressor().decompress(stored, max_output_size=nbytes)
-        except (isal_zlib.IsalError, zstandard.ZstdError) as error:
+        except _UNPACK_ERRORS as error:
             raise StoreDamagedError(f"a stored chunk cannot be decompressed: {error}") from error
 
 
