@@ -287,9 +287,10 @@ class Config(BaseModel):
 
     def policy_for(self, path: Path) -> Policy | None:
         """Return the first policy that means the file at `path`; stores are nobody's."""
-        if any(policy.is_store(path) for policy in self.policies):
+        found = next((policy for policy in self.policies if policy.matcher.matches(path)), None)
+        if found is None or any(policy.is_store(path) for policy in self.policies):
             return None
-        return next((policy for policy in self.policies if policy.matches(path)), None)
+        return found
 
 
 def default_config(watch: Sequence[Path], *, state: Path | None = None) -> Config:
