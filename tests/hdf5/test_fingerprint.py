@@ -39,6 +39,12 @@ def referring(file, to="a", part=slice(0, 2)):
     file.attrs["part"] = file["a"].regionref[part]
 
 
+def dangling(file, keep=None):
+    gone = file.create_group("gone").ref
+    file["x"] = np.array([gone if keep is None else keep], h5py.ref_dtype)
+    del file["gone"]
+
+
 def ordered(file, names):
     group = file.create_group("x", track_order=True)
     for name in names:
@@ -169,6 +175,10 @@ CHANGES = {
         lambda f: f.create_dataset("x", (4,), "i4", external=[("b", 0, 16)]),
     ),
     "target of a reference": (referring, lambda f: referring(f, to="b")),
+    "a reference that is null or dangles": (
+        lambda f: dangling(f, keep=h5py.Reference()),
+        dangling,
+    ),
     "region": (referring, lambda f: referring(f, part=slice(1, 3))),
 }
 

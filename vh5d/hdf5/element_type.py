@@ -67,15 +67,16 @@ class Layout:
         As wide as an element.
     parts
         All of its parts but padding; for a plain type one part, the whole element.
+    plain
+        Whether the bytes are the value.
+    canonical
+        The type in bytes that are the same whatever version of the format encodes it.
     """
 
     dtype: np.dtype[Any]
     parts: tuple[Part, ...]
-
-    @property
-    def plain(self) -> bool:
-        """Whether the bytes are the value."""
-        return all(part.leaf is Leaf.PLAIN for part in self.parts)
+    plain: bool
+    canonical: bytes
 
     def holds(self, *leaves: Leaf) -> bool:
         """Whether any of `leaves` occurs, in sequences too."""
@@ -105,10 +106,11 @@ def layout_of(type_id: Any) -> Layout:
 def _layout_of_encoded(encoded: bytes) -> Layout:
     type_id = h5t.decode(encoded)
     dtype, parts = _describe(type_id)
-    if all(part.leaf is Leaf.PLAIN for part in parts):
+    plain = all(part.leaf is Leaf.PLAIN for part in parts)
+    if plain:
         dtype, parts = _plain(type_id)
     rooted = tuple(Part((_ROOT, *part.path), part.leaf, part.element) for part in parts)
-    return Layout(np.dtype([(_ROOT, dtype)]), rooted)
+    return Layout(np.dtype([(_ROOT, dtype)]), rooted, plain, _canonical(type_id))
 
 
 def _plain(type_id: Any) -> tuple[np.dtype[Any], tuple[Part, ...]]:
@@ -160,38 +162,29 @@ def _describe_reference(type_id: Any) -> tuple[np.dtype[Any], tuple[Part, ...]]:
     return dtype, (Part((), Leaf.OPAQUE_REFERENCE),)
 
 
-def canonical_type(type_id: Any) -> bytes:
-    """Describe a type in bytes that are the same whatever version of the format encodes it.
-
-    Parameters
-    ----------
-    type_id
-        h5py's TypeID.
-    """
-    return _canonical(type_id.encode())
-
-
-@lru_cache(maxsize=1024)
-def _canonical(encoded: bytes) -> bytes:
-    type_id = h5t.decode(encoded)
+def _canonical(type_id: Any) -> bytes:
     kind, size = type_id.get_class(), type_id.get_size()
+    described: tuple[object, ...]
     if kind == h5t.COMPOUND:
         members = range(type_id.get_nmembers())
-        return repr((kind, size, [_canonical_member(type_id, i) for i in members])).encode()
-    if kind == h5t.ENUM:
+        described = (size, [_canonical_member(type_id, i) for i in members])
+    elif kind == h5t.ENUM:
         members = range(type_id.get_nmembers())
         names = [(type_id.get_member_name(i), type_id.get_member_value(i)) for i in members]
-        return repr((kind, canonical_type(type_id.get_super()), names)).encode()
-    if kind == h5t.ARRAY:
-        return repr((kind, type_id.get_array_dims(), canonical_type(type_id.get_super()))).encode()
-    if kind == h5t.VLEN:
-        return repr((kind, canonical_type(type_id.get_super()))).encode()
-    if kind == h5t.STRING and type_id.is_variable_str():
-        return repr((kind, type_id.get_cset(), type_id.get_strpad())).encode()
-    # The low half of byte 2 is the class, the high half the version of the message.
-    return encoded[:2] + bytes([encoded[2] & 0x0F]) + encoded[3:]
+        described = (_canonical(type_id.get_super()), names)
+    elif kind == h5t.ARRAY:
+        described = (type_id.get_array_dims(), _canonical(type_id.get_super()))
+    elif kind == h5t.VLEN:
+        described = (_canonical(type_id.get_super()),)
+    elif kind == h5t.STRING and type_id.is_variable_str():
+        described = ("variable", type_id.get_cset(), type_id.get_strpad())
+    else:
+        encoded = type_id.encode()
+        # The low half of byte 2 is the class, the high half the version of the message.
+        described = (encoded[:2], encoded[2] & 0x0F, encoded[3:])
+    return repr((kind, *described)).encode()
 
 
 def _canonical_member(type_id: Any, i: int) -> tuple[bytes, int, bytes]:
-    member = canonical_type(type_id.get_member_type(i))
+    member = _canonical(type_id.get_member_type(i))
     return type_id.get_member_name(i), type_id.get_member_offset(i), member

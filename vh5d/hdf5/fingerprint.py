@@ -20,7 +20,7 @@ from vh5d.hdf5 import native
 from vh5d.hdf5.attributes import Attribute, list_attributes, open_attribute
 from vh5d.hdf5.dataset_info import OpenDataset, Storage, allocated_blocks
 from vh5d.hdf5.dataspace import extent_of, selection_of
-from vh5d.hdf5.element_type import Layout, Leaf, canonical_type
+from vh5d.hdf5.element_type import Layout, Leaf
 from vh5d.hdf5.references import H5PY_ERRORS, leaves, region_target
 
 NBYTES = 16
@@ -100,7 +100,7 @@ class Sketch:
                 self.add("unread")
 
     def _add_attribute(self, attribute: Attribute) -> None:
-        self.add_type(attribute.type_id)
+        self.add_type(attribute.type_id, attribute.layout)
         self.add(extent_of(attribute.space))
         if not attribute.count:
             return
@@ -110,14 +110,14 @@ class Sketch:
         with attribute.values() as values:
             self._add_values(attribute.layout, values)
 
-    def add_type(self, type_id: Any) -> None:
+    def add_type(self, type_id: Any, layout: Layout) -> None:
         """Add a type; a committed one differs from a transient one, not from another committed."""
-        self.add_bytes(canonical_type(type_id))
+        self.add_bytes(layout.canonical)
         self.add(type_id.committed())
 
     def add_dataset(self, dataset: OpenDataset) -> None:
         """Add a dataset's definition, and its values when they are copied whole."""
-        self.add_type(dataset.type_id)
+        self.add_type(dataset.type_id, dataset.layout)
         self.add(dataset.info.shape, dataset.info.maxshape)
         self._add_creation_properties(dataset)
         if dataset.info.storage is Storage.DEFINITION:

@@ -15,6 +15,7 @@ from typing import Any
 from h5py import h5, h5d, h5g, h5l, h5o, h5t
 
 from vh5d.hdf5.dataset_info import DatasetInfo, Storage, open_dataset
+from vh5d.hdf5.element_type import layout_of
 from vh5d.hdf5.fingerprint import Sketch, sketch_object
 from vh5d.hdf5.references import H5PY_ERRORS
 
@@ -234,7 +235,7 @@ def _describe(loc: Any, opened: Any, path: bytes) -> _Found:
     if isinstance(opened, h5t.TypeID):
         plist = opened.get_create_plist()
         sketch = sketch_object(loc, opened, kind=Kind.DATATYPE.value, plist=plist)
-        sketch.add_type(opened)
+        sketch.add_type(opened, layout_of(opened))
         return _Found(path, Kind.DATATYPE, sketch)
     raise TypeError(f"an object of an unknown kind, {type(opened).__name__}")
 
@@ -249,6 +250,17 @@ def _describe_group(loc: Any, group: Any, path: bytes) -> _Found:
         sketch.add(link.name, link.kind.value, link.target, link.file, link.utf8)
         sketch.add_target(link.address)
     return _Found(path, Kind.GROUP, sketch, links=links)
+
+
+def list_links(group: Any) -> tuple[SourceLink, ...]:
+    """List a group's links, in the order of creation where it tracks it, else by name.
+
+    Parameters
+    ----------
+    group
+        h5py's GroupID.
+    """
+    return _links(group, tracked=bool(group.get_create_plist().get_link_creation_order()))
 
 
 def _links(group: Any, *, tracked: bool) -> tuple[SourceLink, ...]:
