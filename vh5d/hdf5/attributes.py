@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +52,9 @@ class Attribute:
         self.id.read(values, mtype=self.type_id)
         return values
 
-    @contextmanager
-    def values(self) -> Iterator[native.Values]:
-        """Read elements that are not plain; valid inside the block only."""
-        with native.attribute_values(self.id, self.type_id, self.space) as values:
-            yield values
+    def values(self) -> native.Values:
+        """Read elements that are not plain; see `vh5d.hdf5.native.attribute_values`."""
+        return native.attribute_values(self.id, self.type_id, self.space)
 
 
 def list_attributes(loc: Any, *, tracked: bool) -> list[tuple[bytes, bool]]:

@@ -189,6 +189,9 @@ def _row_blocks(dataset: OpenDataset) -> Iterator[tuple[tuple[int, ...], Any]]:
     row_nbytes = math.prod(shape[1:]) * dataset.info.itemsize
     rows = max(1, _BLOCK_NBYTES // row_nbytes)
     rest = (0,) * (len(shape) - 1)
+    if rows >= shape[0]:
+        yield (0, *rest), dataset.space
+        return
     for first in range(0, shape[0], rows):
         start = (first, *rest)
         yield start, _select(dataset, start, (min(rows, shape[0] - first), *shape[1:]))

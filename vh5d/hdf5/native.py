@@ -13,10 +13,8 @@ call holds h5py's lock, and the interpreter's: file drivers written in Python st
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from h5py import h5, h5a, h5i, h5r, h5s
 from h5py._objects import phil
@@ -87,23 +85,19 @@ class Values:
         """Where in memory the first value is."""
         return ctypes.addressof(self.buffer)
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextmanager
-def _reclaimed(values: Values) -> Iterator[Values]:
-    """Give back the memory that HDF5 allocated for variable-length values."""
-    try:
-        yield values
-    finally:
-        _call("H5Dvlen_reclaim", values.type_id.id, values.space.id, _DEFAULT, values.address)
+    def __exit__(self, *_: object) -> None:
+        """Give back the memory that HDF5 allocated for variable-length values."""
+        _call("H5Dvlen_reclaim", self.type_id.id, self.space.id, _DEFAULT, self.address)
 
 
-@contextmanager
-def attribute_values(attribute: Any, type_id: Any, space: Any) -> Iterator[Values]:
-    """Read an attribute; the values are valid inside the block only."""
+def attribute_values(attribute: Any, type_id: Any, space: Any) -> Values:
+    """Read an attribute; to be used in a with statement, the values are valid inside it only."""
     values = Values(type_id, space, space.get_simple_extent_npoints())
-    with _reclaimed(values):
-        _call("H5Aread", attribute.id, type_id.id, values.address)
-        yield values
+    _call("H5Aread", attribute.id, type_id.id, values.address)
+    return values
 
 
 def write_attribute(attribute: Any, values: Values) -> None:
@@ -121,15 +115,14 @@ def create_attribute_like(source: Any, loc: Any, name: bytes, type_id: Any, spac
     return h5a.AttrID(created)
 
 
-@contextmanager
-def dataset_values(dataset: Any, type_id: Any, file_space: Any) -> Iterator[Values]:
-    """Read the selected elements of a dataset; the values are valid inside the block only."""
+def dataset_values(dataset: Any, type_id: Any, file_space: Any) -> Values:
+    """Read the selected elements of a dataset; to be used like `attribute_values`."""
     count = int(file_space.get_select_npoints())
     values = Values(type_id, h5s.create_simple((count,)), count)
-    with _reclaimed(values):
-        spaces = (values.space.id, file_space.id, _DEFAULT)
-        _call("H5Dread", dataset.id, type_id.id, *spaces, values.address)
-        yield values
+    _call(
+        "H5Dread", dataset.id, type_id.id, values.space.id, file_space.id, _DEFAULT, values.address
+    )
+    return values
 
 
 def write_dataset(dataset: Any, file_space: Any, values: Values) -> None:
@@ -138,13 +131,11 @@ def write_dataset(dataset: Any, file_space: Any, values: Values) -> None:
     _call("H5Dwrite", dataset.id, values.type_id.id, *spaces, values.address)
 
 
-@contextmanager
-def fill_value(dcpl: Any, type_id: Any) -> Iterator[Values]:
-    """Read the fill value of a dataset creation property list, one element of `type_id`."""
+def fill_value(dcpl: Any, type_id: Any) -> Values:
+    """Read a fill value of creation properties; to be used like `attribute_values`."""
     values = Values(type_id, h5s.create(h5s.SCALAR), 1)
-    with _reclaimed(values):
-        _call("H5Pget_fill_value", dcpl.id, type_id.id, values.address)
-        yield values
+    _call("H5Pget_fill_value", dcpl.id, type_id.id, values.address)
+    return values
 
 
 def comment_of(obj: Any) -> bytes:
