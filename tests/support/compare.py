@@ -14,18 +14,26 @@ from h5py import h5, h5a, h5d, h5o, h5r, h5s
 
 
 def differences(
-    a: h5py.Group, b: h5py.Group, *, but_root_attributes: tuple[str, ...] = (), data: bool = True
+    a: h5py.Group,
+    b: h5py.Group,
+    *,
+    but_root_attributes: tuple[str, ...] = (),
+    data: bool = True,
+    storage: bool = True,
 ) -> list[str]:
     """Return what differs between two trees, a line each; none when they are the same.
 
-    `but_root_attributes` are names that only `b`'s root may have.
+    `but_root_attributes` are names that only `b`'s root may have. Without `storage`, layout, chunks
+    and filters may differ.
     """
-    return _Comparison(a, b, but_root_attributes, data=data).run()
+    return _Comparison(a, b, but_root_attributes, data=data, storage=storage).run()
 
 
 class _Comparison:
-    def __init__(self, a: Any, b: Any, but: tuple[str, ...], *, data: bool) -> None:
-        self.a, self.b, self.but, self.data = a, b, but, data
+    def __init__(
+        self, a: Any, b: Any, but: tuple[str, ...], *, data: bool, storage: bool
+    ) -> None:
+        self.a, self.b, self.but, self.data, self.storage = a, b, but, data, storage
         self.found: list[str] = []
         self.partner: dict[int, int] = {}
 
@@ -89,7 +97,8 @@ class _Comparison:
         ta, tb = a.get_type(), b.get_type()
         self.same(f"{path}: type", ta.encode().hex(), tb.encode().hex(), ta.equal(tb))
         pa, pb = a.get_create_plist(), b.get_create_plist()
-        self.same(f"{path}: creation properties", _properties(pa), _properties(pb))
+        of = _properties if self.storage else _fill_properties
+        self.same(f"{path}: creation properties", of(pa), of(pb))
         if pa.get_layout() == h5d.VIRTUAL or pa.get_external_count():
             return
         self.same(f"{path}: dataspace", _extent(a.get_space()), _extent(b.get_space()))
@@ -222,6 +231,13 @@ def _properties(dcpl: Any) -> dict[str, Any]:
             for i in range(dcpl.get_virtual_count())
         ]
     return found
+
+
+def _fill_properties(dcpl: Any) -> dict[str, Any]:
+    return {
+        "fill": dcpl.fill_value_defined(),
+        "attribute order": dcpl.get_attr_creation_order(),
+    }
 
 
 def _extent(space: Any) -> Any:
