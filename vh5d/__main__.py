@@ -1,6 +1,7 @@
-"""``python -m vh5d``: the same as ``vh5d``."""
+"""``python -m vh5d``: the command line."""
+
+from __future__ import annotations
 
 from vh5d.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vh5d.capture.hashing import Progress, ahead, cores
-from vh5d.errors import StoreDamagedError, StoreWriteError, TargetExistsError
+from vh5d.capture.target import new_file
+from vh5d.errors import StoreDamagedError, TargetExistsError
 from vh5d.store.blueprint import Blueprint, blueprint
 from vh5d.store.datasets import Read
 from vh5d.store.pieces import digest
@@ -87,12 +86,11 @@ def restore(
     with open_store(store) as reader:
         chosen = reader.resolve(version)
         plan = blueprint(reader.read, reader.file, reader.pools, chosen.name)
-        with _beside(path, overwrite=overwrite) as fd:
+        with new_file(path, overwrite=overwrite) as (fd, _):
             found = _write(reader.read, plan, fd, progress)
             _check(reader, chosen, plan, found)
             os.fchmod(fd, plan.image.facts.mode)
             os.utime(fd, ns=(plan.image.facts.mtime_ns, plan.image.facts.mtime_ns))
-            os.fsync(fd)
     return RestoreResult(
         target=path,
         version=chosen.name,
@@ -164,35 +162,3 @@ def _check(reader: StoreReader, version: VersionInfo, plan: Blueprint, found: Ha
             f"{reader.path}: the bytes of version {version.name!r} are not those captured",
             hint=f"`vh5d verify {reader.path}` says which parts are affected",
         )
-
-
-@contextmanager
-def _beside(path: Path, *, overwrite: bool) -> Iterator[int]:
-    """Open a new file beside `path`; on success it takes its place."""
-    try:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".restoring", dir=path.parent)
-    except OSError as error:
-        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        yield fd
-        if overwrite:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)
-        _sync(path.parent)
-    except FileExistsError as error:
-        raise TargetExistsError(f"{path}: appeared meanwhile; left as it is") from error
-    except OSError as error:
-        raise StoreWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

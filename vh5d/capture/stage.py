@@ -31,8 +31,6 @@ from vh5d.store.datasets import (
 from vh5d.store.images import FINGERPRINT_NBYTES, Image, ObjectEntry
 from vh5d.store.staging import StagingArea
 
-ASIDE = "root_attributes"  # in the image: those of the source's root that a version's own hide
-
 
 @dataclass(frozen=True)
 class StagedTree:
@@ -275,7 +273,7 @@ def keep_aside(found: Scan, image: h5py.Group) -> list[str]:
     root = found.parsed.file["/"]
     if not any(name in root.attrs for name in layout.RESERVED_ATTRIBUTES):
         return []
-    aside = image.create_group(ASIDE)
+    aside = image.create_group(layout.ASIDE)
     return copy_attributes(
         root.id,
         aside.id,

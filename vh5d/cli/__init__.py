@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-
 import click
 
-#: Commands, each `command` in the module of its name: only the one that is asked for is imported.
-COMMANDS = ("up", "watch", "worker", "status")
+from vh5d import __version__
+from vh5d.cli.group import LazyGroup
+
+#: Each command has a module of its name, which has it as `command`, and a line in the help.
+COMMANDS = {
+    "up": "Watch directories and keep every version.",
+    "watch": "Only watch: put what changed into the queue.",
+    "worker": "Only work: capture what is in the queue.",
+    "status": "Show what is watched, and how it goes.",
+    "snapshot": "Capture files now.",
+    "log": "List the versions of a file, newest first.",
+    "show": "Show what is in a version.",
+    "diff": "Show what differs between two versions.",
+    "restore": "Get a version back, bit for bit.",
+    "verify": "Check stores, down to the last chunk.",
+    "completion": "Print a shell's completion script.",
+}
 
 
-class LazyGroup(click.Group):
-    """Imports a command when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        """All commands."""
-        return list(COMMANDS)
-
-    def get_command(
-        self,
-        ctx: click.Context,
-        cmd_name: str,  # noqa: ARG002 - click's
-    ) -> click.Command | None:
-        """The command of this name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"vh5d.cli.{cmd_name}").command
-        return command
-
-
-@click.group(cls=LazyGroup)
-def cli() -> None:
-    """Keep every state of HDF5 files."""
-
-
+@click.group(cls=LazyGroup, package=__name__, commands=COMMANDS)
+@click.version_option(__version__, prog_name="vh5d", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def main() -> None:
-    """Run the command line; errors are one line on standard error."""
-    from vh5d.errors import VH5DError
+    """Keep every state of HDF5 files.
 
-    try:
-        cli(prog_name="vh5d")
-    except VH5DError as error:
-        click.echo(f"vh5d: {error}", err=True)
-        sys.exit(error.exit_code)
+    `vh5d up DIR` watches a directory. FILE, in the other commands, is a file or its store; a
+    VERSION is a name, the beginning of one, -1 (the newest), -2… or @TIME.
+    """

@@ -263,6 +263,16 @@ def list_links(group: Any) -> tuple[SourceLink, ...]:
     return _links(group, tracked=bool(group.get_create_plist().get_link_creation_order()))
 
 
+def is_group(opened: Any) -> bool:
+    """Whether an open object is a group."""
+    return isinstance(opened, h5g.GroupID)
+
+
+def open_link(group: Any, link: SourceLink) -> Any:
+    """Open what a hard link of a group leads to."""
+    return h5o.open(group, link.name)
+
+
 def _links(group: Any, *, tracked: bool) -> tuple[SourceLink, ...]:
     found: list[tuple[bytes, bool, int, int]] = []
 

@@ -24,6 +24,8 @@ FORMAT_VERSION = 1
 LIBVER = ("v110", "v110")
 
 RESERVED_ATTRIBUTES = ("prev_version", "committed", "timestamp", "sequence")
+# In an image: the attributes of the source's root whose names those take.
+ASIDE = "root_attributes"
 
 
 def initialise(file: h5py.File) -> None:

@@ -1,0 +1,135 @@
+"""``vh5d restore``: a version's file, or one dataset of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vh5d.cli.locate import Located, locate, source_of
+from vh5d.cli.opening import opened
+from vh5d.cli.options import Told, VersionCommand, common, print_json
+from vh5d.cli.progress import progress
+from vh5d.cli.text import both_times, duration, printable
+from vh5d.errors import TargetExistsError, UsageError
+
+if TYPE_CHECKING:
+    from vh5d.store.versions import VersionInfo
+
+
+@click.command(cls=VersionCommand, short_help="Get a version back, bit for bit.")
+@click.argument("file", type=click.Path())
+@click.argument("version", required=False)
+@click.option("--at", metavar="TIME", help="The version that was the newest then.")
+@click.option(
+    "-o", "--output", metavar="OUT", type=click.Path(), help="The file to make, or its directory."
+)
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@click.option(
+    "--dataset", metavar="PATH", help="Only this dataset or group, in an HDF5 file of its own."
+)
+@click.option("--store", type=click.Path(), help="The store, if it is elsewhere.")
+@common
+@click.pass_context
+def command(
+    ctx: click.Context,
+    file: str,
+    version: str | None,
+    at: str | None,
+    output: str | None,
+    force: bool,
+    dataset: str | None,
+    store: str | None,
+) -> None:
+    """Make the file of a version again; of the newest, unless VERSION or --at says otherwise.
+
+    Without -o it goes back to its place, if that is empty. TIME is like 2026-11-24T09:30 (local),
+    2026-11-24T09:30Z or "2026-11-24 09:30 Europe/Berlin".
+    """
+    if version is not None and at is not None:
+        raise UsageError("both VERSION and --at", hint="say one of them")
+    told = Told.of(ctx)
+    found = locate(file, store, told)
+    spec = f"@{at}" if at is not None else version or "-1"
+    with opened(found.store) as reader:
+        chosen = reader.resolve(spec)
+        target = _target(found, chosen, output, whole=dataset is None, force=force)
+    if dataset is None:
+        _restore(found.store, chosen, target, force=force, json=told.json)
+    else:
+        _extract(found.store, chosen, dataset, target, force=force, json=told.json)
+
+
+def _target(
+    found: Located, version: VersionInfo, output: str | None, *, whole: bool, force: bool
+) -> Path:
+    place = found.source or source_of(found.store, version.source_path)
+    if output is not None:
+        out = Path(os.path.abspath(output))  # noqa: PTH100 - not through links
+        if not (out.is_dir() or output.endswith(os.sep)):
+            return out
+        if place is None:
+            raise UsageError(f"{out}: is a directory", hint="name the file to make in it")
+        return out / place.name
+    if not whole:
+        raise UsageError("where to?", hint="say -o OUT with --dataset")
+    if place is None:
+        raise UsageError(f"{found.store}: does not say where its file was", hint="say -o OUT")
+    if place.exists() and not force:
+        raise TargetExistsError(
+            f"{place}: exists, and is left as it is",
+            hint="say -o OUT for a file beside it, --force to replace it",
+        )
+    return place
+
+
+def _restore(store: Path, version: VersionInfo, target: Path, *, force: bool, json: bool) -> None:
+    from vh5d.capture.restore import restore
+    from vh5d.policy.units import format_size
+
+    with progress(target.name) as show:
+        result = restore(store, version.name, target, overwrite=force, progress=show)
+    if json:
+        print_json(
+            {
+                "store": str(store),
+                "version": result.version,
+                "target": str(result.target),
+                "bytes": result.nbytes,
+                "digest": result.digest,
+                "seconds": round(result.seconds, 6),
+            }
+        )
+        return
+    click.echo(
+        f"{printable(target)}: {click.style(version.name, bold=True)} of "
+        f"{both_times(version.timestamp)}, {format_size(result.nbytes)} "
+        f"in {duration(result.seconds)}, the digest is right"
+    )
+
+
+def _extract(
+    store: Path, version: VersionInfo, path: str, target: Path, *, force: bool, json: bool
+) -> None:
+    from vh5d.capture.extract import extract
+
+    result = extract(store, version.name, path, target, overwrite=force)
+    if json:
+        print_json(
+            {
+                "store": str(store),
+                "version": version.name,
+                "target": str(target),
+                "dataset": result.path,
+                "bytes": result.nbytes,
+                "warnings": list(result.warnings),
+                "seconds": round(result.seconds, 6),
+            }
+        )
+        return
+    click.echo(
+        f"{printable(target)}: {printable(result.path)} of {click.style(version.name, bold=True)}, "
+        f"{both_times(version.timestamp)}"
+    )
