@@ -1,7 +1,6 @@
-"""``python -m vh5d``: the command line."""
-
-from __future__ import annotations
+"""``python -m vh5d``: the same as ``vh5d``."""
 
 from vh5d.cli import main
 
-main()
+if __name__ == "__main__":
+    main()
