@@ -10,8 +10,9 @@ from typing import Any
 
 import h5py
 
-from vh5d.errors import AmbiguousVersionError, UsageError, VersionNotFoundError
+from vh5d.errors import AmbiguousVersionError, VersionNotFoundError
 from vh5d.store import layout
+from vh5d.store.times import parse_time
 
 TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f%z"
 CANDIDATES_SHOWN = 5
@@ -102,17 +103,6 @@ def at_time(versions: Sequence[VersionInfo], time: datetime, *, where: Path) -> 
             hint=f"the first one is of {first:%Y-%m-%d %H:%M:%S} UTC",
         )
     return max(earlier, key=lambda version: (version.timestamp, version.sequence))
-
-
-def parse_time(text: str) -> datetime:
-    """Read an ISO 8601 time; one without an offset is in the local zone."""
-    try:
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"{text!r} is not a time",
-            hint="write it like 2026-11-24, 2026-11-24T09:30 (local) or 2026-11-24T09:30:00Z",
-        ) from error
 
 
 def _by_prefix(versions: Sequence[VersionInfo], spec: str, where: Path) -> VersionInfo:
