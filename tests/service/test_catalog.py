@@ -33,7 +33,12 @@ def test_a_source_goes_from_settling_to_current(catalog):
     assert catalog.source(A).state is State.CAPTURING
     catalog.captured(A, STAT, state=State.CURRENT, version="v1", bytes_added=5, seconds=0.5)
     source = catalog.source(A)
-    assert (source.state, source.version, source.stat, source.attempts) == ("current", "v1", STAT, 0)
+    assert (source.state, source.version, source.stat, source.attempts) == (
+        "current",
+        "v1",
+        STAT,
+        0,
+    )
     assert catalog.retries() == []
 
 

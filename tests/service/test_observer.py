@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def test_a_rename_over_a_file_is_heard_of(watching, root):
     (root / "a.tmp").write_bytes(b"xyz")
     wait_for(lambda: heard.kind(root / "a.tmp"), "the second")
     heard.all.changes.clear()
-    os.replace(root / "a.tmp", root / "a.h5")
+    (root / "a.tmp").replace(root / "a.h5")
     wait_for(lambda: heard.kind(root / "a.h5") in {Kind.CLOSED, Kind.CHANGED}, "the rename")
 
 

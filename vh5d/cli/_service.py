@@ -12,8 +12,8 @@ import click
 from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
+    from vh5d.cli.options import Told
     from vh5d.policy import Config
-    from vh5d.service.logs import Format
 
 
 def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
@@ -35,17 +35,20 @@ def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
             raise UsageError(f"{directory} cannot be made: {error.strerror}") from error
 
 
-def chosen_config(config: Path | None, directories: tuple[Path, ...]) -> Config:
+def chosen_config(told: Told, directories: tuple[Path, ...]) -> Config:
     """Settings from a file, or the defaults for some directories."""
-    from vh5d.policy import default_config, load_config
+    from vh5d.policy import default_config
 
+    config = told.config()
     if config is not None and directories:
         raise UsageError("both a configuration and directories", hint="give one of them")
     if config is not None:
-        return load_config(config)
+        return config
     for directory in directories:
         if not directory.exists():
             raise UsageError(f"{directory} does not exist", hint=f"make it: mkdir -p {directory}")
+    if not directories:
+        raise UsageError("nothing to watch", hint="name a directory, or --config FILE")
     return default_config([directory.absolute() for directory in directories])
 
 
@@ -59,7 +62,7 @@ def chosen_broker(broker: str | None, config: Config) -> str:
     return url
 
 
-def begin_role(style: Format, parent: int | None) -> None:
+def begin_role(told: Told, parent: int | None) -> None:
     """Logging to standard error; an end when the parent, if any, ends."""
     from vh5d.service import logs
     from vh5d.service.process import die_with_parent
@@ -69,6 +72,6 @@ def begin_role(style: Format, parent: int | None) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    logs.configure(write, style, level=10 if parent is not None else 20)
+    logs.configure(write, "json" if told.json else "text", level=10 if parent is not None else 20)
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from vh5d.cli.options import Told, common
 from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
     from vh5d.service.live import View
 
+Style = Literal["live", "text", "json"]
 
-@click.command(name="up", short_help="Watch directories and keep every version.")
+
+@click.command(short_help="Watch directories and keep every version.")
 @click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
-@click.option("--config", type=click.Path(path_type=Path), help="Policies, instead of DIR.")
-@click.option(
-    "--state", type=click.Path(path_type=Path), help="Where to keep the queue, socket and lock."
-)
 @click.option("--create", is_flag=True, help="Make a DIR that does not exist.")
 @click.option(
     "--log-format",
     type=click.Choice(["live", "text", "json"]),
-    help="A live view (default on a terminal), log lines, or one JSON object a line.",
+    help="A live view (default on a terminal), log lines, or JSON objects (--json).",
 )
 @click.option(
     "--stop-timeout",
@@ -34,12 +33,13 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long to wait for captures when asked to stop.",
 )
+@common
+@click.pass_context
 def command(
+    ctx: click.Context,
     directories: tuple[Path, ...],
-    config: Path | None,
-    state: Path | None,
     create: bool,
-    log_format: Literal["live", "text", "json"] | None,
+    log_format: Style | None,
     stop_timeout: float,
 ) -> None:
     """Watch each DIR and keep a version of every HDF5 file in it whenever it was changed.
@@ -50,17 +50,23 @@ def command(
     from vh5d.service.signals import StopRequests
     from vh5d.service.supervisor import Plan, Supervisor
 
-    if config is None and not directories:
+    told = Told.of(ctx)
+    if told.config_file is None and not directories:
         raise UsageError("nothing to watch", hint="name a directory: vh5d up DIR")
     make_directories(directories, create=create)
-    settings = chosen_config(config, directories)
     stop = StopRequests()
     stop.install()
-    plan = Plan(settings, config and config.absolute(), directories, state, stop_timeout)
-    Supervisor(plan, _view(log_format), stop).run()
+    plan = Plan(
+        config=chosen_config(told, directories),
+        config_file=told.config_file and told.config_file.absolute(),
+        directories=directories,
+        state=told.state,
+        stop_timeout=stop_timeout,
+    )
+    Supervisor(plan, _view("json" if told.json else log_format), stop).run()
 
 
-def _view(style: Literal["live", "text", "json"] | None) -> View:
+def _view(style: Style | None) -> View:
     from vh5d.service.live import LineView, LiveView
 
     if style == "live" or (style is None and sys.stdout.isatty()):

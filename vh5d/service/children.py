@@ -118,7 +118,7 @@ class Roles:
     def start(self, role: str) -> subprocess.Popen[bytes]:
         """Start a role; its records say which one it is."""
         # -P: a file in the working directory must not stand in for a module.
-        command = [sys.executable, "-P", "-m", "vh5d", role, "--log-format", "json"]
+        command = [sys.executable, "-P", "-m", "vh5d", role, "--json"]
         command += ["--parent", str(os.getpid()), *self._arguments]
         package = str(Path(vh5d.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))

@@ -171,8 +171,9 @@ class LiveView:
     def _name(self, path: str) -> str:
         for root in self._introduction.watched:
             if path.startswith(root + "/"):
-                return path[len(root) + 1 :]
-        return path
+                path = path[len(root) + 1 :]
+                break
+        return logs.printable(path)
 
     def _totals(self) -> Any:
         from rich.text import Text

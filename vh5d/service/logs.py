@@ -68,7 +68,7 @@ def text_line(record: dict[str, Any]) -> str:
     """A record as a line for people: local time, what happened, the rest as name=value."""
     moment = _local(record.get("timestamp")).strftime("%Y-%m-%d %H:%M:%S")
     level = str(record.get("level", "info"))
-    text = sentence(record)
+    text = printable(sentence(record))
     return f"{moment} {text}" if level in {"info", "debug"} else f"{moment} {level}: {text}"
 
 
@@ -83,6 +83,15 @@ def sentence(record: dict[str, Any]) -> str:
         )
     rest = [f"{name}={value}" for name, value in record.items() if name not in _FRAME]
     return " ".join([str(record.get("event", "")), *rest])
+
+
+def printable(text: str) -> str:
+    """Text that does nothing to a terminal, and that any encoding can write."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def parse(line: str, process: str) -> dict[str, Any]:

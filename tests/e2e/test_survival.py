@@ -1,0 +1,96 @@
+"""Processes that die, instances that meet, requests to stop."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+
+from tests.e2e.test_up import kept, write_h5py
+from tests.support.service import run_vh5d
+from tests.support.waiting import wait_for
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("role", ["worker", "broker", "watch"])
+def test_it_goes_on_when_a_process_is_killed(data, up, role):
+    up.start()
+    write_h5py(data / "before.h5")
+    wait_for(lambda: kept(data / "before.h5", data), "a version before")
+    victim = up.child(role)
+    victim.kill()
+    write_h5py(data / "during.h5")
+    wait_for(lambda: up.said("started again"), "the restart")
+    write_h5py(data / "after.h5")
+    for name in ("during", "after"):
+        wait_for(lambda name=name: kept(data / f"{name}.h5", data), f"the version {name}")
+    assert up.child(role).pid != victim.pid
+    assert up.stop() == 0
+
+
+def test_nothing_outlives_it(data, up):
+    up.start()
+    write_h5py(data / "before.h5")
+    wait_for(lambda: kept(data / "before.h5", data), "a version before")
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(children) >= 4
+    up.process.send_signal(signal.SIGKILL)
+    up.process.wait()
+    wait_for(lambda: all(gone(child) for child in children), "its processes to end")
+    up.start()
+    write_h5py(data / "a.h5")
+    wait_for(lambda: kept(data / "a.h5", data), "a version after the restart")
+
+
+def test_an_orderly_stop_ends_every_process(data, up):
+    up.start()
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    assert up.stop() == 0
+    assert all(gone(child) for child in children)
+    assert up.status()["running"] is False
+
+
+def test_a_second_instance_with_the_same_state_is_refused(data, up):
+    up.start()
+    second = run_vh5d("up", "--config", up.config, "--state", up.state)
+    output, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert output == ""
+    assert f"the state directory {up.state} is in use" in errors
+    assert f"kill {up.process.pid}" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_second_instance_on_the_same_directory_is_refused(data, up, tmp_path):
+    up.start()
+    second = run_vh5d("up", data, "--state", tmp_path / "other")
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"{data} is watched already" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path):
+    done = run_vh5d("up", tmp_path / "nowhere")
+    _, errors = done.communicate(timeout=60)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'nowhere'} does not exist" in errors
+    assert "mkdir" in errors
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_directory_is_made_on_request(tmp_path):
+    up = run_vh5d("up", tmp_path / "new", "--create", "--state", tmp_path / "state")
+    wait_for((tmp_path / "new" / ".vh5d").is_dir, "the directory")
+    wait_for((tmp_path / "state" / "service.json").exists, "the service")
+    up.terminate()
+    output, errors = up.communicate(timeout=60)
+    assert up.returncode == 0, errors
+    assert f"watching {tmp_path / 'new'}" in output
