@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import blake3
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.capture.hashing import Kept
 from vh5d.capture.scan import Parsed, Scan
+from vh5d.capture.tiling import Stored
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
 from vh5d.hdf5.attributes import copy_attributes
-from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
 from vh5d.hdf5.dataset_info import Storage
 from vh5d.hdf5.dataset_spec import of_dataset
@@ -24,11 +25,11 @@ from vh5d.store.datasets import (
     Index,
     index_of,
     pool_records,
-    records_of,
     stage_header,
     stage_index,
 )
 from vh5d.store.images import FINGERPRINT_NBYTES, Image, ObjectEntry
+from vh5d.store.pools import Hashes
 from vh5d.store.staging import StagingArea
 
 
@@ -93,7 +94,7 @@ def stage_tree(
     changed = builder.changed()
     if changed:
         builder.build(versions, version, changed)
-    entries, fingerprints = _list_objects(found.parsed, builder.lost)
+    entries, fingerprints = _list_objects(found.parsed, builder)
     return StagedTree(entries, fingerprints, changed, tuple(builder.warnings))
 
 
@@ -105,7 +106,7 @@ def _known(before: Image | None) -> dict[bytes, tuple[bytes, ObjectEntry]]:
 
 
 def _list_objects(
-    found: Parsed, lost: set[int]
+    found: Parsed, builder: _Builder
 ) -> tuple[tuple[ObjectEntry, ...], NDArray[np.uint8]]:
     entries = []
     for each in found.tree:
@@ -115,11 +116,7 @@ def _list_objects(
             if stored is None
             else ObjectEntry(each.path, stored.encoding.name, len(stored.extents), stored.padded_to)
         )
-    # An object that is not in the tree has no fingerprint: the next capture tries it again.
-    prints = b"".join(
-        bytes(FINGERPRINT_NBYTES) if each.address in lost else each.fingerprint
-        for each in found.tree
-    )
+    prints = b"".join(builder.fingerprint(each) for each in found.tree)
     return tuple(entries), np.frombuffer(prints, np.uint8).reshape(-1, FINGERPRINT_NBYTES)
 
 
@@ -131,7 +128,8 @@ class _Builder:
     kept: Kept
     previous: h5py.Group
     known: dict[bytes, tuple[bytes, ObjectEntry]]
-    records: dict[int, ChunkRecords] = field(default_factory=dict)
+    pieces: dict[int, NDArray[np.intp]] = field(default_factory=dict)
+    prints: dict[int, bytes] = field(default_factory=dict)
     made: dict[int, Any] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
@@ -148,28 +146,26 @@ class _Builder:
         for address, stored in self.found.stored.items():
             pieces = self.chunks[first : first + len(stored.extents)]
             first += len(stored.extents)
-            self.records[address] = pool_records(
-                self.area.pools[stored.encoding.name],
-                self.kept.rows[pieces],
-                stored.extents.scaled,
-                stored.extents.masks,
-            )
+            self.pieces[address] = pieces
+            self.prints[address] = self._with_chunks(address, stored, self.kept.hashes[pieces])
         return _spread({each.address for each in self.tree if self._differs(each)}, self.tree)
 
+    def fingerprint(self, each: SourceObject) -> bytes:
+        """Return what an object is known by: its walk's fingerprint, and that of its chunks."""
+        if each.address in self.lost:
+            return bytes(FINGERPRINT_NBYTES)  # not in the tree: the next capture tries it again
+        return self.prints.get(each.address, each.fingerprint)
+
+    def _with_chunks(self, address: int, stored: Stored, hashes: Hashes) -> bytes:
+        hasher = blake3.blake3(self.tree.objects[address].fingerprint)
+        hasher.update(f"{stored.encoding.name} {stored.padded_to}".encode())
+        for column in (stored.extents.scaled, stored.extents.masks, hashes):
+            hasher.update(column.tobytes())
+        return hasher.digest(FINGERPRINT_NBYTES)
+
     def _differs(self, each: SourceObject) -> bool:
-        fingerprint, entry = self.known.get(each.path, (b"", None))
-        if fingerprint != each.fingerprint or entry is None or each.kind is Kind.UNREADABLE:
-            return True
-        stored = self.found.stored.get(each.address)
-        if stored is None:
-            return entry.encoding is not None
-        if (entry.encoding, entry.padded_to) != (stored.encoding.name, stored.padded_to):
-            return True
-        now = self.records[each.address]
-        if entry.chunks != len(now):
-            return True
-        then = records_of(self.area.read, self._dataset_before(each))
-        return not _same_chunks(then, now)
+        fingerprint, _ = self.known.get(each.path, (b"", None))
+        return fingerprint != self.fingerprint(each) or each.kind is Kind.UNREADABLE
 
     def _dataset_before(self, each: SourceObject) -> h5py.Dataset:
         return h5py.Dataset(open_by_path(self.previous.id, each.path))
@@ -200,7 +196,13 @@ class _Builder:
     def _stage(self, each: SourceObject) -> int:
         stored = self.found.stored[each.address]
         spec = of_dataset(self._open(each), chunks=stored.block, filters=stored.encoding.filters)
-        index = stage_index(self.area, spec, self.records[each.address], self._index_before(each))
+        records = pool_records(
+            self.area.pools[stored.encoding.name],
+            self.kept.rows[self.pieces[each.address]],
+            stored.extents.scaled,
+            stored.extents.masks,
+        )
+        index = stage_index(self.area, spec, records, self._index_before(each))
         return stage_header(self.area, spec, index)
 
     def _index_before(self, each: SourceObject) -> Index | None:
@@ -296,15 +298,6 @@ def _spread(changed: set[int], tree: Any) -> frozenset[int]:
                 changed.add(user)
                 pending.append(user)
     return frozenset(changed)
-
-
-def _same_chunks(then: ChunkRecords, now: ChunkRecords) -> bool:
-    return (
-        np.array_equal(then.addresses, now.addresses)
-        and np.array_equal(then.scaled, now.scaled)
-        and np.array_equal(then.sizes, now.sizes)
-        and np.array_equal(then.masks, now.masks)
-    )
 
 
 def _text(name: bytes) -> str:

@@ -63,6 +63,7 @@ class Pool:
         self.hashes = hashes
         self.table = table
         self._new_rows: list[list[int]] = []
+        self._joined: Table | None = None
         self._staged: dict[bytes, int] = {}  # in the order of the new rows
 
     @classmethod
@@ -97,12 +98,14 @@ class Pool:
     def add(self, digest: bytes, stored: int, mask: int, nbytes: int) -> int:
         """Stage a new chunk, whose address comes later (`place`); return its row."""
         row = len(self)
+        self._joined = None
         self._new_rows.append([UNPLACED, stored, mask, nbytes])
         self._staged[digest] = row
         return row
 
     def place(self, row: int, address: int) -> None:
         """Say where a staged chunk lies."""
+        self._joined = None
         self._new_rows[row - len(self.table)][ADDRESS] = address
 
     def rows(self, rows: NDArray[np.int64]) -> Table:
@@ -136,7 +139,9 @@ class Pool:
     def _whole_table(self) -> Table:
         if not self._new_rows:
             return self.table
-        return np.concatenate([self.table, np.array(self._new_rows, np.uint64)])
+        if self._joined is None:
+            self._joined = np.concatenate([self.table, np.array(self._new_rows, np.uint64)])
+        return self._joined
 
     @property
     def _whole_hashes(self) -> Hashes:
