@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.support.other_process import other_process
+from tests.support.other_process import other_process, run
 from tests.support.simulated_disk import SimulatedDisk
 from tests.support.stores import V110, add, listing, make_store, names
 from vh5d.errors import (
@@ -323,3 +323,22 @@ def test_an_exception_of_any_kind_in_a_callback_is_kept_for_the_commit(store):
         with pytest.raises(KeyboardInterrupt):
             atomic.commit()
     assert names(store) == ["x"]
+
+
+def test_a_process_whose_writes_failed_ends_in_peace(store):
+    # The error kept held HDF5's buffers by its traceback: a segmentation fault at exit.
+    code = """
+import h5py, sys
+from vh5d.hdf5.atomic_file import AtomicFile
+from vh5d.hdf5.disk import Disk
+
+class Full(Disk):
+    def pwrite(self, fd, data, offset):
+        raise OSError(28, "No space left on device")
+
+atomic = AtomicFile.open(sys.argv[1], disk=Full())
+with h5py.File(atomic, "r+") as file:
+    file["y"] = range(100_000)
+print(atomic.error)
+"""
+    assert run(code, store) == "[Errno 28] No space left on device"

@@ -134,6 +134,22 @@ def test_a_disk_that_fails_gives_zeros_and_the_first_error(source, monkeypatch):
             opened.pread(0, 10)
 
 
+def test_a_process_whose_reads_failed_ends_in_peace(source):
+    # The error kept held HDF5's buffers by its traceback: a segmentation fault at exit.
+    code = """
+import h5py, os, sys
+from vh5d.hdf5.source_file import SourceFile
+source = SourceFile(sys.argv[1])
+whole, os.preadv = os.preadv, None
+try:
+    h5py.File(source, "r")
+except OSError:
+    print(type(source.error).__name__)
+os.preadv = whole
+"""
+    assert run(code, source) == "TypeError"
+
+
 def test_past_the_end_there_are_zeros_for_hdf5_and_an_error_for_us(source):
     with SourceFile(source) as opened:
         opened.seek(0, os.SEEK_END)

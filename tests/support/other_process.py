@@ -33,7 +33,7 @@ def other_process(code: str, *arguments: object) -> Iterator[subprocess.Popen[st
 
 
 def run(code: str, *arguments: object) -> str:
-    """Run code in another process to its end; what it printed."""
+    """Run code in another process to its end; what it printed, and the signal that killed it."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         check=False,
@@ -41,4 +41,5 @@ def run(code: str, *arguments: object) -> str:
         text=True,
         timeout=60,
     )
-    return (done.stdout + done.stderr).strip()
+    killed = f"killed by signal {-done.returncode}" if done.returncode < 0 else ""
+    return (done.stdout + done.stderr + killed).strip()

@@ -23,6 +23,7 @@ from vh5d.errors import StoreBusyError, StoreError, StoreWriteError, TargetExist
 from vh5d.hdf5.commit import Commit
 from vh5d.hdf5.disk import Buffer, Disk, byte_view, refusals, write_error
 from vh5d.hdf5.journal import journal_path
+from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
 from vh5d.hdf5.recovery import (
     Recovered,
@@ -226,7 +227,7 @@ class AtomicFile:
         try:
             self._staged.read_into(view, self._position)
         except BaseException as error:  # noqa: BLE001 - kept for commit
-            self.error = self.error or error
+            self._keep(error)
             view[:] = bytes(len(view))
         self._position += len(view)
         return len(view)
@@ -245,7 +246,7 @@ class AtomicFile:
         try:
             self._staged.write(view, self._position)
         except BaseException as error:  # noqa: BLE001 - kept for commit
-            self.error = self.error or error
+            self._keep(error)
         self._position += len(view)
         self._staged.size = max(self._staged.size, self._position)
         return len(view)
@@ -256,8 +257,11 @@ class AtomicFile:
         try:
             self._staged.truncate(size)
         except BaseException as error:  # noqa: BLE001 - kept for commit
-            self.error = self.error or error
+            self._keep(error)
         return size
+
+    def _keep(self, error: BaseException) -> None:
+        self.error = self.error or without_frames(error)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset from the start, the current position or the end."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from vh5d.errors import SourceChangedError, SourceError, SourceMissingError, SourceUnreadableError
+from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.superblock import Superblock, find_superblock
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO}
@@ -133,7 +134,7 @@ class SourceFile:
             if at + done < min(self.size, at + len(view)):
                 self.error = self.error or self._shrunk()
         except BaseException as error:  # noqa: BLE001 - see above; the reader asks for it
-            self.error = self.error or error
+            self._keep(error)
         view[done:] = bytes(len(view) - done)
         self._position += len(view)
         return len(view)
@@ -145,6 +146,9 @@ class SourceFile:
         buffer = bytearray(nbytes)
         self.readinto(buffer)
         return bytes(buffer)
+
+    def _keep(self, error: BaseException) -> None:
+        self.error = self.error or without_frames(error)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset from the start, the current position or the end."""
