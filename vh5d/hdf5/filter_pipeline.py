@@ -10,6 +10,7 @@ import struct
 from h5py import h5d, h5p, h5s, h5t, h5z
 
 from vh5d.hdf5.memory_file import memory_file
+from vh5d.hdf5.type_version import portable
 
 # Filters below this are HDF5's own: their names are not stored (H5Z_FILTER_RESERVED).
 _FIRST_NAMED = 256
@@ -54,4 +55,4 @@ def settled(type_id: h5t.TypeID, space: h5s.SpaceID, dcpl: h5p.PropDCID) -> h5p.
     with memory_file() as file:
         plist = dcpl.copy()
         plist.set_alloc_time(h5d.ALLOC_TIME_INCR)
-        return h5d.create(file.id, b"d", type_id.copy(), space, plist).get_create_plist()
+        return h5d.create(file.id, b"d", portable(type_id), space, plist).get_create_plist()

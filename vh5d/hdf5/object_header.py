@@ -29,6 +29,7 @@ from vh5d.hdf5.header_messages import (
 )
 from vh5d.hdf5.index_format import MERGE_PERCENT, SPLIT_PERCENT, IndexFormat
 from vh5d.hdf5.memory_file import memory_file
+from vh5d.hdf5.type_version import portable
 
 _CHUNKED = 2
 _TREE_INDEX = 5
@@ -106,7 +107,7 @@ def _template(type_id: h5t.TypeID, space: h5s.SpaceID, dcpl: h5p.PropDCID) -> Ob
     plist.set_obj_track_times(False)
     plist.set_alloc_time(h5d.ALLOC_TIME_INCR)
     with memory_file() as file:
-        dataset = h5d.create(file.id, b"d", type_id.copy(), space, plist)
+        dataset = h5d.create(file.id, b"d", portable(type_id), space, plist)
         address = h5o.get_info(dataset).addr
         file.flush()
         content = file.id.get_file_image()
