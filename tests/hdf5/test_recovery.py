@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 
 import h5py
 import pytest
@@ -13,6 +14,7 @@ from tests.support.other_process import other_process, run
 from tests.support.stores import V110, add, listing, make_store, names
 from vh5d.errors import (
     StoreBusyError,
+    StoreDamagedError,
     StoreWriteError,
 )
 from vh5d.hdf5.atomic_file import AtomicFile, recover
@@ -133,3 +135,38 @@ atomic.commit()
     assert recover(store) == "redone"
     assert names(store) == ["x", "y"]
     assert listing(store) == ["store.h5"]
+
+
+def test_a_superblock_torn_while_it_was_written_is_written_again(store):
+    before = store.read_bytes()
+    with AtomicFile.open(store, disk=KeepsJournal()) as atomic:
+        add(atomic, "y")
+        atomic.commit()
+    after = store.read_bytes()
+    for torn in range(1, 48):
+        store.write_bytes(after[:torn] + before[torn:48] + after[48:])
+        journal = journal_path(store).read_bytes()
+        assert recover(store) == "redone"
+        assert store.read_bytes() == after
+        journal_path(store).write_bytes(journal)
+
+
+def test_a_damaged_superblock_is_told(store):
+    content = bytearray(store.read_bytes())
+    content[30] ^= 1
+    store.write_bytes(content)
+    with pytest.raises(StoreDamagedError, match="damaged superblock; restore it from a backup"):
+        recover(store)
+
+
+def test_recovery_in_turns_does_it_once(store):
+    journal_path(store).write_bytes(b"VH5DJRNL")
+    code = "import sys\nfrom vh5d.hdf5.atomic_file import recover\nprint(recover(sys.argv[1]))"
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(run(code, store))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) in (["None", "None", "dropped"], ["None", "None", "None"])
+    assert names(store) == ["x"]

@@ -109,6 +109,10 @@ class AtomicFileModel(RuleBasedStateMachine):
             assert file.read(len(self.committed)) == self.committed
 
     @invariant()
+    def what_was_staged_is_what_is_read(self):
+        assert self.file.pread(0, LONGEST) == bytes(self.staged).ljust(LONGEST, b"\0")[:LONGEST]
+
+    @invariant()
     def size_is_known(self):
         assert self.file.seek(0, os.SEEK_END) == self.file.size == len(self.staged)
         assert self.file.base == len(self.committed)

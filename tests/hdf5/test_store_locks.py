@@ -19,9 +19,12 @@ from vh5d.errors import (
     StoreConflictError,
     StoreWriteError,
 )
+from vh5d.hdf5 import writer_lock
 from vh5d.hdf5.atomic_file import AtomicFile
-from vh5d.hdf5.locks import held_locks
-from vh5d.hdf5.writer_lock import lock_path
+from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.locks import deadline_after, held_locks, try_lock
+from vh5d.hdf5.temporary import make_temporary, remove_stale
+from vh5d.hdf5.writer_lock import WriterLock, lock_path
 
 READ = "import h5py, sys\nfile = h5py.File(sys.argv[1], 'r', locking=True)"
 OPEN = """
@@ -181,3 +184,31 @@ def test_only_the_store_and_its_lock_file_are_ever_locked(store):
         mine = {lock.inode for lock in held_locks() if lock.pid == os.getpid()}
         assert mine == {store.stat().st_ino, lock_path(store).stat().st_ino}
     assert not [lock for lock in held_locks() if lock.inode == store.stat().st_ino]
+
+
+def test_a_lock_file_removed_between_opening_and_locking_it_is_not_taken(store, monkeypatch):
+    owners = [WriterLock.acquire(store, 0)]
+
+    def lock_after_its_release(fd, operation):
+        while owners:
+            owners.pop().release()
+        return try_lock(fd, operation)
+
+    with monkeypatch.context() as patch:
+        # The real lock, at the worst moment.
+        patch.setattr(writer_lock, "try_lock", lock_after_its_release)
+        second = WriterLock.acquire(store, deadline_after(10))
+    with pytest.raises(StoreBusyError):
+        WriterLock.acquire(store, 0)
+    second.release()
+    assert listing(store) == ["store.h5"]
+
+
+def test_a_temporary_file_is_stale_when_nobody_has_it_open(tmp_path):
+    path = tmp_path / "new.h5"
+    temporary, fd = make_temporary(Disk(), path, 0o600)
+    remove_stale(Disk(), path)
+    assert temporary.exists()
+    os.close(fd)
+    remove_stale(Disk(), path)
+    assert not temporary.exists()

@@ -126,8 +126,7 @@ def _recover(disk: Disk, store: Path, fd: int) -> Recovered | None:
             superblock = read_superblock(disk, store, fd)
     _check_intact(store, superblock)
     _check_length(disk, store, fd, superblock)
-    # The order matters: a journal that comes back after a power cut must find the state, and the
-    # appended bytes, that it was written for.
+    # The journal goes first: should a power cut bring it back, it must find what it is for.
     if journal is not None:
         disk.unlink(journal_path(store))
         disk.sync_directory(store.parent)
@@ -150,7 +149,8 @@ def _belongs(journal: Journal, superblock: Superblock) -> bool:
 
 def _applied(journal: Journal, superblock: Superblock) -> bool:
     """Whether all of it is durable: the clear flag is the last thing written."""
-    return superblock.status_flags == 0 and superblock_digest(superblock) == journal.after
+    whole = superblock.intact and superblock.status_flags == 0
+    return whole and superblock_digest(superblock) == journal.after
 
 
 def _read_journal(disk: Disk, store: Path) -> bytes | None:
