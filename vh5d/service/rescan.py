@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from vh5d.policy import Config
-from vh5d.service.catalog import Catalog, FileStat, State
+from vh5d.service.catalog import Catalog, FileStat, Source, State
 
 BATCH = 500
 
@@ -120,11 +120,18 @@ def _other_than_captured(
     known = {source.path: source for source in catalog.sources(batch)}
     for path, found in batch.items():
         source = known.get(str(path))
-        if source is not None and (source.stat == found or source.state in _ON_ITS_WAY):
+        if source is not None and _in_hand(source, found):
             continue
-        if source is not None and source.next_try is not None and source.error is not None:
-            continue  # its time will come
         yield path, found.mtime_ns / 1e9
+
+
+def _in_hand(source: Source, found: FileStat) -> bool:
+    """Whether this state of the file was dealt with, or will be without our doing."""
+    if source.state in _ON_ITS_WAY:
+        return True
+    if source.next_try is not None and source.error is not None:
+        return True
+    return source.stat == found and source.state is not State.MISSING
 
 
 def _gone(catalog: Catalog, config: Config, present: set[str], below: Path | None) -> list[Path]:
