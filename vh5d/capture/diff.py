@@ -13,6 +13,7 @@ import numpy as np
 from vh5d.capture.hashing import hash_pieces
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.scan import Parsed, Scan, scan
+from vh5d.capture.stage import with_chunks
 from vh5d.capture.watchful import WatchfulSource
 from vh5d.errors import UsageError
 from vh5d.hdf5.chunk_records import grid_keys
@@ -120,15 +121,24 @@ class _Present:
     def _entry_now(self, _path: bytes) -> None:
         return None  # nothing of ours is in a source
 
-    def _same(self, path: bytes, one: Any, other: Any) -> bool:
+    def _same(self, path: bytes, _one: Any, _other: Any) -> bool:
         now = self.now.get(path)
-        if now is None or path not in self.known or self.known[path][0] != now.fingerprint:
-            return False
-        if not isinstance(one, h5py.Dataset):
-            return True
-        places = self._changed(path, one, other)
-        # Without chunks of its own, all of it is in the fingerprint.
-        return places is None or not len(places)
+        return (
+            now is not None and path in self.known and self._fingerprint(now) == self.known[path][0]
+        )
+
+    def _fingerprint(self, now: SourceObject) -> bytes:
+        """Return the fingerprint that a capture like the version's would take."""
+        entry, stored = self._entry_before(now.path), self.parsed.stored.get(now.address)
+        if entry is None or entry.encoding is None or stored is None:
+            return now.fingerprint
+        return with_chunks(
+            now.fingerprint,
+            stored.extents,
+            self.chunk_hashes[now.address],
+            encoding=entry.encoding,
+            padded_to=entry.padded_to,
+        )
 
     def _changed(self, path: bytes, one: h5py.Dataset, _other: h5py.Dataset) -> Places | None:
         now, entry = self.now.get(path), self._entry_before(path)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from vh5d.capture.hashing import Kept
 from vh5d.capture.scan import Parsed, Scan
-from vh5d.capture.tiling import Stored
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
 from vh5d.hdf5.dataset_info import Storage
 from vh5d.hdf5.dataset_spec import of_dataset
+from vh5d.hdf5.extents import Extents
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import Kind, LinkKind, SourceLink, SourceObject
 from vh5d.store import layout
@@ -120,6 +120,29 @@ def _list_objects(
     return tuple(entries), np.frombuffer(prints, np.uint8).reshape(-1, FINGERPRINT_NBYTES)
 
 
+def with_chunks(
+    fingerprint: bytes, extents: Extents, hashes: Hashes, *, encoding: str, padded_to: int
+) -> bytes:
+    """Return what a dataset is known by: the fingerprint of its definition, and its chunks.
+
+    Parameters
+    ----------
+    fingerprint
+        The walk's.
+    extents
+        Its chunks; where they lie in the file does not count.
+    hashes
+        (n, 32) theirs.
+    encoding, padded_to
+        How they are kept: see `ObjectEntry`.
+    """
+    hasher = blake3.blake3(fingerprint)
+    hasher.update(f"{encoding} {padded_to}".encode())
+    for column in (extents.scaled, extents.masks, hashes):
+        hasher.update(column.tobytes())
+    return hasher.digest(FINGERPRINT_NBYTES)
+
+
 @dataclass
 class _Builder:
     area: StagingArea
@@ -147,7 +170,13 @@ class _Builder:
             pieces = self.chunks[first : first + len(stored.extents)]
             first += len(stored.extents)
             self.pieces[address] = pieces
-            self.prints[address] = self._with_chunks(address, stored, self.kept.hashes[pieces])
+            self.prints[address] = with_chunks(
+                self.tree.objects[address].fingerprint,
+                stored.extents,
+                self.kept.hashes[pieces],
+                encoding=stored.encoding.name,
+                padded_to=stored.padded_to,
+            )
         return _spread({each.address for each in self.tree if self._differs(each)}, self.tree)
 
     def fingerprint(self, each: SourceObject) -> bytes:
@@ -155,13 +184,6 @@ class _Builder:
         if each.address in self.lost:
             return bytes(FINGERPRINT_NBYTES)  # not in the tree: the next capture tries it again
         return self.prints.get(each.address, each.fingerprint)
-
-    def _with_chunks(self, address: int, stored: Stored, hashes: Hashes) -> bytes:
-        hasher = blake3.blake3(self.tree.objects[address].fingerprint)
-        hasher.update(f"{stored.encoding.name} {stored.padded_to}".encode())
-        for column in (stored.extents.scaled, stored.extents.masks, hashes):
-            hasher.update(column.tobytes())
-        return hasher.digest(FINGERPRINT_NBYTES)
 
     def _differs(self, each: SourceObject) -> bool:
         fingerprint, _ = self.known.get(each.path, (b"", None))
