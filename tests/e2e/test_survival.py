@@ -7,9 +7,10 @@ import signal
 import psutil
 import pytest
 
-from tests.e2e.test_up import kept, write_h5py
+from tests.e2e.test_up import kept, store_of, write_h5py
 from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
+from vh5d.hdf5.atomic_file import AtomicFile
 
 
 def gone(process: psutil.Process) -> bool:
@@ -32,6 +33,24 @@ def test_it_goes_on_when_a_process_is_killed(data, up, role):
     for name in ("during", "after"):
         wait_for(lambda name=name: kept(data / f"{name}.h5", data), f"the version {name}")
     assert up.child(role).pid != victim.pid
+    assert up.stop() == 0
+
+
+def test_a_capture_whose_process_is_killed_is_done_again(data, up):
+    up.start()
+    path = data / "a.h5"
+    write_h5py(path)
+    wait_for(lambda: kept(path, data), "the first version")
+    held = AtomicFile.open(store_of(path, data))  # the capture waits for it
+    try:
+        write_h5py(path)
+        wait_for(lambda: up.status()["sources"][0]["state"] == "capturing", "the capture")
+        for child in up.child("worker").children():
+            child.kill()
+        wait_for(lambda: up.said("a capture ended its process"), "the news")
+    finally:
+        held.close()
+    wait_for(lambda: kept(path, data), "the second version")
     assert up.stop() == 0
 
 

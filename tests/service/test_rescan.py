@@ -115,7 +115,7 @@ def test_a_deleted_directory_takes_its_files_with_it(root, config, catalog):
     capture(catalog, other)
     other.unlink()
     shutil.rmtree(root / "sub")
-    assert look(catalog, config, root / "sub").gone == [path]
+    assert look(catalog, config, [root / "sub"]).gone == [path]
 
 
 def test_a_share_that_is_not_mounted_is_no_deletion(root, config, catalog):
@@ -137,7 +137,7 @@ def test_a_root_that_is_gone_is_no_deletion(root, config, catalog):
 def test_only_what_is_asked_for_is_looked_at(root, config, catalog):
     put(root / "a.h5")
     put(root / "sub" / "b.h5")
-    findings = look(catalog, config, root / "sub")
+    findings = look(catalog, config, [root / "sub"])
     assert names(findings) == ["b.h5"]
     assert root not in findings.directories
 

@@ -170,7 +170,7 @@ def test_a_queue_that_refuses_is_asked_again(root, run):
     asked.down = True
     write(root / "a.h5")
     write(root / "b.h5")
-    wait_for(lambda: (root / "a.h5").exists(), "the files")
+    wait_for((root / "a.h5").exists, "the files")
     asked.down = False
     wait_for(lambda: sorted(asked.names()) == ["a.h5", "b.h5"], "both")
 

@@ -74,4 +74,6 @@ def begin_role(told: Told, parent: int | None) -> None:
 
     logs.configure(write, "json" if told.json else "text", level=10 if parent is not None else 20)
     if parent is not None:
-        die_with_parent(parent, signal.SIGTERM)
+        # Not SIGTERM: without its broker a worker may never come to an end. What it was about to
+        # commit is undone or redone by whoever opens the store next.
+        die_with_parent(parent, signal.SIGKILL)

@@ -105,7 +105,7 @@ class Attempt:
             return self._give_up(path, stat, "empty", state=State.UNREADABLE)
         if before.busy == 0 and (head is None or head.eof > stat.size):
             # Perhaps somebody we cannot see has not finished writing it.
-            raise SourceBusyError(f"{path} is not a whole HDF5 file yet")
+            raise SourceBusyError("not a whole HDF5 file yet")
         return self._capture_whole(path, stat, policy, before)
 
     def _capture_whole(self, path: Path, stat: FileStat, policy: Policy, before: Source) -> State:
@@ -140,7 +140,7 @@ class Attempt:
             **known,
         )
         for warning in result.warnings:
-            log.warning("capture warns", path=str(path), warning=warning)
+            log.warning("to be noted", path=str(path), warning=warning)
         if result.changed:
             log.info(
                 "version",

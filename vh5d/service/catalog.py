@@ -141,13 +141,18 @@ class Catalog:
 
     # What is there.
 
+    def paths(self) -> list[str]:
+        """All sources, sorted."""
+        paths: Any = self._redis.zrange(PREFIX + "sources", 0, -1)
+        return sorted(str(path) for path in paths)
+
     def source(self, path: Path | str) -> Source | None:
         """One source, or None when it was never heard of."""
         return next(iter(self.sources([path])), None)
 
     def sources(self, paths: Iterable[Path | str] | None = None) -> Iterator[Source]:
         """These sources, as far as known, or all in the order of their names."""
-        names = sorted(self._all_paths()) if paths is None else [str(path) for path in paths]
+        names = self.paths() if paths is None else [str(path) for path in paths]
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]
             pipeline = self._redis.pipeline(transaction=False)
@@ -338,10 +343,6 @@ class Catalog:
             self._redis.zadd(PREFIX + "retry", {path: now})
             self._redis.zrem(PREFIX + "pending", path)
         return len(lost)
-
-    def _all_paths(self) -> list[str]:
-        paths: Any = self._redis.zrange(PREFIX + "sources", 0, -1)
-        return [str(path) for path in paths]
 
     def _put(self, pipeline: redis.client.Pipeline, path: Path | str, **values: Any) -> None:
         mapping: Any = {

@@ -108,6 +108,7 @@ class LiveView:
         self._versions: deque[dict[str, Any]] = deque(maxlen=VERSIONS_SHOWN)
         self._messages: deque[dict[str, Any]] = deque(maxlen=MESSAGES_SHOWN)
         self._overview = Overview()
+        self._stopped = False
         self._count = 0
         self._added = 0
 
@@ -134,6 +135,8 @@ class LiveView:
 
     def stop(self) -> None:
         """Leave the last state of the view on the terminal."""
+        self._stopped = True
+        self._draw()
         self._live.stop()
 
     def _draw(self) -> None:
@@ -143,7 +146,9 @@ class LiveView:
         parts: list[Any] = [Text(line, style="dim") for line in self._introduction.lines()]
         parts += [Text(), self._table() if self._versions else self._nothing_yet(), Text()]
         parts += [Text(logs.text_line(record), style="yellow") for record in self._messages]
-        parts += [self._totals(), Text("Ctrl-C stops; nothing is lost", style="dim")]
+        parts.append(self._totals())
+        if not self._stopped:
+            parts.append(Text("Ctrl-C stops; nothing is lost", style="dim"))
         self._live.update(Group(*parts), refresh=True)
 
     def _nothing_yet(self) -> Any:

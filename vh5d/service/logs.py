@@ -81,8 +81,15 @@ def sentence(record: dict[str, Any]) -> str:
             f"in {record['seconds']:.2f} s"
             + (" (kept by bytes)" if record.get("kept_as") == "bytes" else "")
         )
-    rest = [f"{name}={value}" for name, value in record.items() if name not in _FRAME]
-    return " ".join([str(record.get("event", "")), *rest])
+    rest = {name: value for name, value in record.items() if name not in _FRAME}
+    text = str(record.get("event", ""))
+    for name in ("path", "child"):
+        if name in rest:
+            text = f"{rest.pop(name)}: {text}"
+    for name in ("reason", "error", "warning"):
+        if name in rest:
+            text += f": {rest.pop(name)}"
+    return " ".join([text, *(f"{name}={value}" for name, value in rest.items())])
 
 
 def printable(text: str) -> str:

@@ -24,7 +24,7 @@ _GUARD = (
 )
 
 
-def die_with_parent(parent: int, signum: signal.Signals = signal.SIGTERM) -> None:
+def die_with_parent(parent: int, signum: signal.Signals) -> None:
     """Have the kernel send `signum` to this process when its parent dies.
 
     Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -69,7 +69,7 @@ def walk(
                 continue  # it went away between the listing and here
 
 
-def look(catalog: Catalog, config: Config, below: Path | None = None) -> Findings:
+def look(catalog: Catalog, config: Config, below: Collection[Path] | None = None) -> Findings:
     """Compare the disk with the catalog.
 
     Parameters
@@ -79,7 +79,7 @@ def look(catalog: Catalog, config: Config, below: Path | None = None) -> Finding
     config
         What to look at.
     below
-        Only this directory.
+        Only these directories.
     """
     findings = Findings()
     for directory, recursive in _places(config, below).items():
@@ -95,17 +95,17 @@ def _skipped(directory: Path, config: Config) -> bool:
     return all(policy.skips(directory) for policy in config.policies)
 
 
-def _places(config: Config, below: Path | None) -> dict[Path, bool]:
+def _places(config: Config, below: Collection[Path] | None) -> dict[Path, bool]:
     """Where to begin, and whether to descend."""
     places: dict[Path, bool] = {}
-    for policy in config.policies:
-        for watched in policy.watched:
-            if below is None or watched.path.is_relative_to(below):
-                place, recursive = watched.path, watched.recursive
-            elif below.is_relative_to(watched.path) and watched.recursive:
-                place, recursive = below, True
-            else:
-                continue
+    for watched in (each for policy in config.policies for each in policy.watched):
+        if below is None or any(watched.path.is_relative_to(each) for each in below):
+            found = {watched.path: watched.recursive}
+        elif watched.recursive:
+            found = {each: True for each in below if each.is_relative_to(watched.path)}
+        else:
+            continue
+        for place, recursive in found.items():
             places[place] = places.get(place, False) or recursive
     return {place: wide for place, wide in places.items() if not _inside(place, places)}
 
@@ -134,18 +134,22 @@ def _in_hand(source: Source, found: FileStat) -> bool:
     return source.stat == found and source.state is not State.MISSING
 
 
-def _gone(catalog: Catalog, config: Config, present: set[str], below: Path | None) -> list[Path]:
+def _gone(
+    catalog: Catalog, config: Config, present: set[str], below: Collection[Path] | None
+) -> list[Path]:
     """Known files that are not there, on a file system that is.
 
     A share that is not mounted has another device number under its mount point, or no mount
     point: nothing was deleted.
     """
     gone = []
-    for source in catalog.sources():
+    unseen = (path for path in catalog.paths() if path not in present)
+    if below is not None:
+        inside = tuple(f"{directory}/" for directory in below)
+        unseen = (path for path in unseen if path.startswith(inside))
+    for source in catalog.sources(unseen):
         path = Path(source.path)
-        if source.path in present or source.state is State.MISSING:
-            continue
-        if below is not None and not path.is_relative_to(below):
+        if source.state is State.MISSING:
             continue
         policy = config.policy_for(path)
         root = policy.root_of(path) if policy is not None else None

@@ -104,10 +104,10 @@ class Settle(Generic[Key]):
         """The file is gone."""
         self._files.pop(key, None)
 
-    def due(self, now: float) -> list[Key]:
-        """Files whose wait is over, longest waiting first; they stay until taken."""
+    def due(self, now: float, limit: int | None = None) -> list[Key]:
+        """At most `limit` files whose wait is over, longest waiting first; they stay until taken."""
         ready: dict[Key, float] = {}
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(ready) != limit:
             _, _, key = heapq.heappop(self._heap)
             file = self._files.get(key)
             if file is None or key in ready:

@@ -17,8 +17,8 @@ class StopRequests:
         self.count = 0
 
     def install(self) -> None:
-        """Count SIGINT and SIGTERM; from the main thread."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        """Count SIGINT, SIGTERM and SIGHUP (the terminal is gone); from the main thread."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._note)
 
     def is_set(self) -> bool:

@@ -52,8 +52,15 @@ class Held:
         os.close(self._descriptor)
 
 
-def hold(path: Path, what: str) -> Held:
+def hold(path: Path, what: str, *, hint: str = "choose another place with --state DIR") -> Held:
     """Lock `path`, and write our process id into it.
+
+    Parameters
+    ----------
+    what
+        What another instance has, for the message.
+    hint
+        What to do when the file cannot be made.
 
     Raises
     ------
@@ -66,9 +73,7 @@ def hold(path: Path, what: str) -> Held:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise ServiceError(
-            f"{path}: {error.strerror}", hint="choose another place with --state DIR"
-        ) from error
+        raise ServiceError(f"{path}: {error.strerror}", hint=hint) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

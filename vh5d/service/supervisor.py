@@ -156,7 +156,8 @@ class Supervisor:
                 for policy in self._plan.config.policies
             )
             lock = root_lock(root, beside_stores=inside)
-            held.callback(hold(lock, f"{root} is watched already,").release)
+            hint = "give this user the right to write there, or name another `store` in --config"
+            held.callback(hold(lock, f"{root} is watched already", hint=hint).release)
         describe(
             state,
             Description(

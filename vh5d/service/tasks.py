@@ -57,6 +57,7 @@ def make_app(broker: str) -> Celery:
         task_time_limit=LONGEST_CAPTURE,
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=TASKS_PER_CHILD,
+        worker_proc_alive_timeout=60.0,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -24,13 +25,15 @@ from vh5d.policy import Config, Policy
 from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, Catalog
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
 from vh5d.service.observer import DirectoryObserver, Root
-from vh5d.service.rescan import Findings, look
+from vh5d.service.rescan import look
 from vh5d.service.settle import Settle, Timing
 from vh5d.service.signals import StopRequests
 
 #: Seconds: the longest the loop sleeps, and how long it lets a burst of events gather.
 LONGEST_SLEEP = 0.5
 GATHER = 0.02
+#: Files dealt with in one round, so that a hundred thousand do not silence the loop.
+AT_ONCE = 200
 #: Seconds between two looks at the observer's health, the retry set, a broker that failed.
 HEALTH_PAUSE = 1.0
 RETRY_PAUSE = 0.5
@@ -114,6 +117,8 @@ class Watcher:
         """Watch until asked to stop, which is noticed within `LONGEST_SLEEP` seconds."""
         self._observer.start()
         log.info("watching", roots=[str(root.path) for root in _roots(self._config.policies)])
+        for path in self._observer.unwatched_roots():
+            log.warning("not there, to be watched when it is", path=str(path))
         try:
             while not stop.is_set():
                 self.step()
@@ -159,7 +164,9 @@ class Watcher:
         self._everywhere |= batch.everything
         self._places |= batch.directories
         settling = []
-        for path, change in batch.changes.items():
+        # Renames first: what the old name waited for goes with the file.
+        renames_first = sorted(batch.changes.items(), key=lambda each: each[1].moved_from is None)
+        for path, change in renames_first:
             if change.kind is Kind.DELETED:
                 self._gone(path)
                 continue
@@ -205,7 +212,7 @@ class Watcher:
     # Out.
 
     def _choose(self, now: float) -> None:
-        due = [path for path in self._settle.due(now) if self._is_there(path)]
+        due = [path for path in self._settle.due(now, AT_ONCE) if self._is_there(path)]
         if not due:
             return
         written = self._probe(due)
@@ -238,7 +245,7 @@ class Watcher:
         return False
 
     def _put_ready(self) -> None:
-        for path, cause in list(self._ready.items()):
+        for path, cause in list(islice(self._ready.items(), AT_ONCE)):
             policy = self._config.policy_for(path)
             try:
                 if policy is not None and not self._queue.put(path, policy.name, cause):
@@ -278,37 +285,33 @@ class Watcher:
     def _begin_look(self) -> None:
         if not (self._everywhere or self._places) or (self._look and self._look.is_alive()):
             return
-        places: list[Path | None] = [None] if self._everywhere else [*self._places]
+        places = None if self._everywhere else self._places
         self._everywhere, self._places = False, set()
         self._look = threading.Thread(
             target=self._look_at, args=(places,), name="rescan", daemon=True
         )
         self._look.start()
 
-    def _look_at(self, places: list[Path | None]) -> None:
+    def _look_at(self, places: Collection[Path] | None) -> None:
         """Runs in a thread of its own: a large tree takes seconds, a hung share for ever."""
-        for place in places:
-            try:
-                findings = look(self._catalog, self._config, place)
-            except redis.RedisError as error:
-                log.warning("look at the disk put off", error=str(error))
-                self._look_again(place)
-                return
-            self._report(findings, everywhere=place is None)
-
-    def _report(self, findings: Findings, *, everywhere: bool) -> None:
+        try:
+            findings = look(self._catalog, self._config, places)
+        except redis.RedisError as error:
+            log.warning("look at the disk put off", error=str(error))
+            time.sleep(BROKER_PAUSE)
+            self._look_again(places)
+            return
         self.inbox.found(findings.changed)
         for path in findings.gone:
             self.inbox.deleted(path)
-        if everywhere:
+        if places is None:
             self._directories = len(findings.directories)
             log.debug("looked at the disk", files=len(findings.files), new=len(findings.changed))
 
-    def _look_again(self, place: Path | None) -> None:
-        time.sleep(BROKER_PAUSE)
-        if place is None:
+    def _look_again(self, places: Collection[Path] | None) -> None:
+        if places is None:
             self.inbox.look_everywhere()
-        else:
+        for place in places or ():
             self.inbox.look_into(place)
 
     def _tell_catalog(self, tell: Callable[[], None]) -> None:
