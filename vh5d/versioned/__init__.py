@@ -1,0 +1,1 @@
+"""Versions staged from Python: groups and datasets over a store."""
