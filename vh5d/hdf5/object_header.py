@@ -124,12 +124,17 @@ def _with_alloc_time(message: Message, alloc_time: int) -> Message:
 
 
 def _layout_message(body: bytes, index: int, fmt: IndexFormat) -> bytes:
-    """A chunked layout message, version 4, that names another index."""
-    if body[:2] != bytes([4, _CHUNKED]):
+    """A chunked layout message, version 4, that names another index.
+
+    HDF5 2.0 writes version 5 for filtered chunks of a source of its own format, and remembers that
+    in the creation properties: it differs in how indexes encode the sizes of chunks, not up to the
+    dimensions.
+    """
+    if body[0] not in {4, 5} or body[1] != _CHUNKED:
         raise ValueError("HDF5 made a layout message of another version")
     end = _dimensions_end(body)
     tree = struct.pack("<BIBBQ", _TREE_INDEX, fmt.node_size, SPLIT_PERCENT, MERGE_PERCENT, index)
-    return body[:2] + bytes([body[2] & ~_SINGLE_CHUNK_FILTERED]) + body[3:end] + tree
+    return bytes([4, _CHUNKED, body[2] & ~_SINGLE_CHUNK_FILTERED]) + body[3:end] + tree
 
 
 def _dimensions_end(body: bytes) -> int:
