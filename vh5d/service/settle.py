@@ -105,7 +105,7 @@ class Settle(Generic[Key]):
         self._files.pop(key, None)
 
     def due(self, now: float, limit: int | None = None) -> list[Key]:
-        """At most `limit` files whose wait is over, longest waiting first; they stay until taken."""
+        """Files whose wait is over, at most `limit`, the longest first; they stay until taken."""
         ready: dict[Key, float] = {}
         while self._heap and self._heap[0][0] <= now and len(ready) != limit:
             _, _, key = heapq.heappop(self._heap)
