@@ -1,3 +1,110 @@
 """Keep every state of HDF5 files."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vh5d.capture.capture import capture
+    from vh5d.capture.diff import diff
+    from vh5d.capture.extract import extract
+    from vh5d.capture.options import CaptureOptions, CaptureResult
+    from vh5d.capture.restore import RestoreResult, restore
+    from vh5d.errors import (
+        AlreadyRunningError,
+        AmbiguousVersionError,
+        BrokerError,
+        NotAStoreError,
+        PolicyError,
+        ServiceError,
+        SourceBusyError,
+        SourceChangedError,
+        SourceError,
+        SourceMissingError,
+        SourceUnreadableError,
+        StoreBusyError,
+        StoreConflictError,
+        StoreDamagedError,
+        StoreError,
+        StoreMissingError,
+        StoreWriteError,
+        TargetExistsError,
+        UsageError,
+        VersionNotFoundError,
+        VH5DError,
+    )
+    from vh5d.store.diff import Diff
+    from vh5d.store.reader import StoreReader, open_store
+    from vh5d.store.verify import Problem, VerifyResult, verify
+    from vh5d.store.versions import VersionInfo
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyRunningError",
+    "AmbiguousVersionError",
+    "BrokerError",
+    "CaptureOptions",
+    "CaptureResult",
+    "Diff",
+    "NotAStoreError",
+    "PolicyError",
+    "Problem",
+    "RestoreResult",
+    "ServiceError",
+    "SourceBusyError",
+    "SourceChangedError",
+    "SourceError",
+    "SourceMissingError",
+    "SourceUnreadableError",
+    "StoreBusyError",
+    "StoreConflictError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreMissingError",
+    "StoreReader",
+    "StoreWriteError",
+    "TargetExistsError",
+    "UsageError",
+    "VH5DError",
+    "VerifyResult",
+    "VersionInfo",
+    "VersionNotFoundError",
+    "__version__",
+    "capture",
+    "diff",
+    "extract",
+    "open_store",
+    "restore",
+    "verify",
+]
+
+_HOMES = {
+    "CaptureOptions": "capture.options",
+    "CaptureResult": "capture.options",
+    "Diff": "store.diff",
+    "Problem": "store.verify",
+    "RestoreResult": "capture.restore",
+    "StoreReader": "store.reader",
+    "VerifyResult": "store.verify",
+    "VersionInfo": "store.versions",
+    "capture": "capture.capture",
+    "diff": "capture.diff",
+    "extract": "capture.extract",
+    "open_store": "store.reader",
+    "restore": "capture.restore",
+    "verify": "store.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # h5py and numpy take a tenth of a second, which `vh5d --help` does without.
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

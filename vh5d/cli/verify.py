@@ -1,0 +1,129 @@
+"""``vh5d verify``: checks stores, down to the last chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vh5d.cli.group import FAILED, complain, explain
+from vh5d.cli.locate import is_store, locate
+from vh5d.cli.opening import RECOVERED
+from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.progress import progress
+from vh5d.cli.text import counted, duration, printable
+from vh5d.errors import StoreMissingError, UsageError, VH5DError
+
+if TYPE_CHECKING:
+    from vh5d.store.verify import Problem, VerifyResult
+
+
+@click.command(short_help="Check stores, down to the last chunk.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
+@click.option("--store", type=click.Path(), help="The store of one FILE, if it is elsewhere.")
+@common
+@click.pass_context
+def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> None:
+    """Read everything in the stores of FILE… and check it against its hashes and checksums.
+
+    FILE is a file, its store, or a directory: then all stores below it are checked.
+    """
+    if store is not None and len(files) > 1:
+        raise UsageError("--store with several files", hint="verify them one at a time")
+    told = Told.of(ctx)
+    results: list[VerifyResult] = []
+    failed = False
+    for path in _stores(files, store, told):
+        try:
+            results.append(_verify(path))
+        except (VH5DError, OSError) as error:
+            if len(files) == 1 and not Path(files[0]).is_dir():
+                raise
+            complain(explain(error))
+            failed = True
+            continue
+        if not told.json:
+            click.echo(_as_text(results[-1]))
+    if told.json:
+        print_json(_as_json(results, failed=failed))
+    if failed or not all(result.ok for result in results):
+        ctx.exit(FAILED)
+
+
+def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[Path]:
+    for file in files:
+        if store is None and Path(file).is_dir():
+            yield from _below(Path(file))
+        else:
+            yield locate(file, store, told).store
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    found = False
+    for path in sorted(directory.rglob("*")):
+        if is_store(path):
+            found = True
+            yield path.absolute()
+    if not found:
+        raise StoreMissingError(f"{directory}: there is no store in it", hint="check the path")
+
+
+def _verify(path: Path) -> VerifyResult:
+    from vh5d.store.verify import verify
+
+    with progress(path.name) as show:
+        result = verify(path, progress=show)
+    if result.recovered is not None:
+        complain(f"{path}: {RECOVERED.get(result.recovered, result.recovered)}")
+    return result
+
+
+def _as_text(result: VerifyResult) -> str:
+    from vh5d.policy.units import format_size
+
+    what = (
+        f"{counted(result.versions, 'version')}, {counted(result.chunks, 'chunk')}, "
+        f"{format_size(result.nbytes)} in {duration(result.seconds)}"
+    )
+    name = printable(result.store)
+    if result.ok:
+        return f"{name}: {click.style('all is well', fg='green')}: {what}"
+    found = click.style(counted(len(result.problems), "problem"), fg="red", bold=True)
+    return "\n".join([f"{name}: {found}: {what}", *map(_line, result.problems)])
+
+
+def _line(problem: Problem) -> str:
+    where = f" {printable(problem.path)}:" if problem.path is not None else ""
+    versions = f" ({', '.join(problem.versions)})" if problem.versions else ""
+    return f"  {problem.kind}:{where} {printable(problem.message)}{versions}"
+
+
+def _as_json(results: list[VerifyResult], *, failed: bool) -> dict[str, Any]:
+    return {
+        "ok": not failed and all(result.ok for result in results),
+        "problems": [
+            {
+                "store": str(result.store),
+                "kind": problem.kind,
+                "message": problem.message,
+                "path": problem.path,
+                "versions": list(problem.versions),
+            }
+            for result in results
+            for problem in result.problems
+        ],
+        "stores": [
+            {
+                "store": str(result.store),
+                "ok": result.ok,
+                "versions": result.versions,
+                "chunks": result.chunks,
+                "bytes": result.nbytes,
+                "recovered": result.recovered,
+                "seconds": round(result.seconds, 6),
+            }
+            for result in results
+        ],
+    }

@@ -1,0 +1,117 @@
+"""Checks the objects of a version: that they open, and that what was copied whole is right."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from vh5d.hdf5.references import H5PY_ERRORS
+from vh5d.hdf5.walk import LinkKind, list_links
+from vh5d.store import layout
+from vh5d.store.attributes import Attributes, plain, read_attributes
+from vh5d.store.blueprint import Blueprint
+from vh5d.store.captured_file import CapturedFile
+from vh5d.store.describe import describe
+from vh5d.store.images import ObjectEntry
+from vh5d.store.reader import StoreReader
+from vh5d.store.versions import VersionInfo
+
+Found = Iterator[tuple[str, str]]
+
+
+def check_tree(
+    reader: StoreReader, version: VersionInfo, plan: Blueprint | None, seen: set[int]
+) -> Found:
+    """Open every object of a version, and compare what was copied whole with its source.
+
+    Chunks in pools are not looked at: they are known by their hashes.
+
+    Parameters
+    ----------
+    reader, version
+        The version.
+    plan
+        Its file, known to be right; without it nothing is compared.
+    seen
+        Addresses of objects that were checked with an earlier version; grows.
+
+    Yields
+    ------
+    tuple
+        An object's path, and what is wrong with it.
+    """
+    entries = {} if plan is None else {each.path: each for each in plan.image.objects}
+    source = None if plan is None else h5py.File(CapturedFile(reader.read, plan), "r")
+    try:
+        check = _TreeCheck(entries, seen)
+        yield from check.group(reader.tree(version), b"", source["/"] if source else None)
+    finally:
+        if source is not None:
+            source.close()
+
+
+class _TreeCheck:
+    def __init__(self, entries: dict[bytes, ObjectEntry], seen: set[int]) -> None:
+        self._entries = entries
+        self._seen = seen
+
+    def group(self, group: h5py.Group, path: bytes, source: Any) -> Found:
+        yield from self._attributes(group, path, source)
+        for link in list_links(group.id):
+            if link.kind is not LinkKind.HARD or link.address in self._seen:
+                continue
+            self._seen.add(link.address)
+            child = path + b"/" + link.name
+            try:
+                each = group[link.name]
+                origin = None if source is None else source[link.name]
+                if isinstance(each, h5py.Group):
+                    yield from self.group(each, child, origin)
+                else:
+                    yield from self._leaf(each, child, origin)
+            except H5PY_ERRORS as error:
+                self._seen.discard(link.address)
+                yield os.fsdecode(child), f"it cannot be read: {error}"
+
+    def _leaf(self, each: Any, path: bytes, source: Any) -> Found:
+        yield from self._attributes(each, path, source)
+        if not isinstance(each, h5py.Dataset) or describe(each).elsewhere:
+            return
+        entry = self._entries.get(path)
+        if source is None or (entry is not None and entry.encoding is not None):
+            return
+        if not _same(_values(each), _values(source)):
+            yield os.fsdecode(path), "its values are not those that were captured"
+
+    def _attributes(self, each: Any, path: bytes, source: Any) -> Found:
+        own = read_attributes(each)
+        if source is None:
+            return
+        theirs = read_attributes(source)
+        for name in _differing(own, theirs, () if path else layout.RESERVED_ATTRIBUTES):
+            yield os.fsdecode(path) or "/", f"attribute {name!r} is not the one that was captured"
+
+
+def _differing(own: Attributes, theirs: Attributes, reserved: tuple[str, ...]) -> Iterator[str]:
+    for name, value in own.items():
+        # One that could not be kept is not there, and a capture warned of it.
+        if name in theirs and name not in reserved and not _same(value.value, theirs[name].value):
+            yield name
+
+
+def _values(dataset: h5py.Dataset) -> Any:
+    return plain(dataset[()], dataset.file)
+
+
+def _same(own: Any, theirs: Any) -> bool:
+    """Whether values are equal; a reference that a capture could not keep is null."""
+    if isinstance(own, list) and isinstance(theirs, list):
+        return len(own) == len(theirs) and all(map(_same, own, theirs))
+    if isinstance(own, dict) and isinstance(theirs, dict):
+        return own.keys() == theirs.keys() and all(_same(own[key], theirs[key]) for key in own)
+    if own is None and isinstance(theirs, str) and theirs.startswith("-> "):
+        return True
+    return bool(own == theirs)
