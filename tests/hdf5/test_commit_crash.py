@@ -243,6 +243,19 @@ def test_error_at_every_read_leaves_old_or_new(scene, change):
         check_after(store, old, new, committed=committed, where=number)
 
 
+def test_a_journal_taken_back_never_meets_a_store_whose_tail_was_cut(tmp_path):
+    reset, old, _new = make_scene(tmp_path / "disk", grow)
+    named = operations_of(reset, grow).index("sync_directory")
+    for seed in range(40):
+        store = reset()
+        disk = SimulatedDisk(store.parent, fail_at=named)
+        with pytest.raises(StoreError):
+            staged(store, grow, disk)
+        assert read_plainly(store) == old
+        disk.lose_power(random.Random(seed), 0.5)
+        check_after(store, old, old, committed=False, where=seed)
+
+
 def test_full_disk_while_the_journal_is_written_leaves_a_store_that_plain_h5py_reads(scene, change):
     reset, old, _new = scene
     operations = operations_of(reset, change)

@@ -170,3 +170,11 @@ def test_recovery_in_turns_does_it_once(store):
         thread.join()
     assert sorted(found) in (["None", "None", "dropped"], ["None", "None", "None"])
     assert names(store) == ["x"]
+
+
+def test_a_journal_is_no_more_readable_than_its_store(store):
+    store.chmod(0o600)
+    with AtomicFile.open(store, disk=KeepsJournal()) as atomic:
+        add(atomic, "y")
+        atomic.commit()
+    assert journal_path(store).stat().st_mode & 0o777 == 0o600

@@ -14,17 +14,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vh5d.errors import StoreBusyError, StoreError, StoreWriteError, TargetExistsError
+from vh5d.errors import (
+    StoreBusyError,
+    StoreConflictError,
+    StoreError,
+    StoreWriteError,
+    TargetExistsError,
+)
 from vh5d.hdf5.commit import Commit
 from vh5d.hdf5.disk import Buffer, Disk, byte_view, refusals, write_error
 from vh5d.hdf5.journal import journal_path
 from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
+from vh5d.hdf5.punching import Progress, punch, returnable
+from vh5d.hdf5.ranges import Ranges
 from vh5d.hdf5.recovery import (
     Recovered,
     open_store_file,
@@ -34,8 +43,15 @@ from vh5d.hdf5.recovery import (
 )
 from vh5d.hdf5.staged_file import StagedFile
 from vh5d.hdf5.superblock import Superblock, find_superblock
-from vh5d.hdf5.temporary import make_temporary, publish, remove_stale
-from vh5d.hdf5.writer_lock import WriterLock
+from vh5d.hdf5.temporary import (
+    make_replacement,
+    make_temporary,
+    publish,
+    remove_replacement,
+    remove_stale,
+    replace_store,
+)
+from vh5d.hdf5.writer_lock import NoLock, WriterLock
 
 __all__ = ["DEFAULT_TIMEOUT", "AtomicFile", "recover"]
 
@@ -60,7 +76,7 @@ class AtomicFile:
         self,
         path: Path,
         fd: int,
-        lock: WriterLock,
+        lock: WriterLock | NoLock,
         *,
         disk: Disk,
         timeout: float,
@@ -117,6 +133,7 @@ class AtomicFile:
             fd = open_store_file(disk, store, os.O_RDWR)
             undo.callback(disk.close, fd)
             recovered = recover_locked(disk, store, fd, deadline)
+            remove_replacement(disk, store)
             if os.fstat(fd).st_nlink > 1:
                 remove_stale(disk, store)
             # Readers share this lock; whoever writes without knowing of vh5d is kept out.
@@ -356,6 +373,96 @@ class AtomicFile:
         self._head = head
         self._staged = StagedFile(self._disk, self._fd, head.eof)
         self._position = 0
+
+    # What needs no journal: bytes that nothing names, and a whole other file.
+
+    def returnable(self, ranges: Ranges) -> Ranges:
+        """What of some ranges, whole blocks that are not holes yet, takes space on the disk.
+
+        Parameters
+        ----------
+        ranges
+            (n, 2) absolute offsets in the file.
+        """
+        with refusals(self.path):
+            return returnable(self._fd, ranges)
+
+    def return_space(self, ranges: Ranges, progress: Progress | None = None) -> bool:
+        """Give bytes that nothing in the committed state names back to the file system.
+
+        They read as zeros then. An interruption leaves some of it undone, and no harm.
+
+        Parameters
+        ----------
+        ranges
+            (n, 2) merged, absolute offsets below `base`.
+        progress
+            Called with bytes done and bytes in all.
+
+        Returns
+        -------
+        False if the file system has no holes.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk refuses.
+        StoreBusyError
+            If somebody read the store all through the time allowed.
+        StoreConflictError
+            If somebody else changed the store since the last commit.
+        """
+        self._check_usable()
+        with refusals(self.path), self._exclusive():
+            return punch(self._disk, self._fd, ranges, progress)
+
+    def begin_replacement(self) -> AtomicFile:
+        """Begin a file beside the store that is to take its place; see `replace_by`.
+
+        It is gone if it is not committed and put in place: the next writer removes it.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk refuses.
+        """
+        with refusals(self.path):
+            path, fd = make_replacement(self._disk, self.path, os.fstat(self._fd))
+        return AtomicFile(path, fd, NoLock(), disk=self._disk, timeout=self._timeout)
+
+    def replace_by(self, new: AtomicFile) -> None:
+        """Put a committed replacement in the store's place, in one step.
+
+        This file cannot be committed any more; close it, and open the store again.
+
+        Raises
+        ------
+        StoreWriteError, StoreBusyError, StoreConflictError
+            As `commit` does.
+        """
+        self._check_usable()
+        with refusals(self.path), self._exclusive():
+            self._spent = True
+            replace_store(self._disk, new.path, self.path)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Nobody else has the store open, and it is the one that was committed last."""
+        wait_until(
+            lambda: try_lock(self._fd, fcntl.LOCK_EX),
+            deadline_after(self._timeout),
+            lambda: f"{self.path} is held open by {lock_holders(self._fd)}",
+        )
+        try:
+            found = read_superblock(self._disk, self.path, self._fd)
+            if self._head is None or found.raw != self._head.raw:
+                raise StoreConflictError(
+                    f"{self.path} was changed by somebody else meanwhile",
+                    hint="start again from it",
+                )
+            yield
+        finally:
+            try_lock(self._fd, fcntl.LOCK_SH)
 
     def abort(self) -> None:
         """Forget what was staged; the h5py.File must be closed first.

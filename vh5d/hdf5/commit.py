@@ -111,7 +111,9 @@ class Commit:
             if self._head.status_flags is not None:
                 self._write_head(_WRITING)
             journal = self._prepare()
-            fd = self._disk.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            # The journal holds what the store does: nobody else may read it.
+            fd = self._disk.open(self._journal_path, flags, os.fstat(self._fd).st_mode & 0o777)
             try:
                 journal.write(self._disk, fd)
                 self._disk.fsync(fd)
@@ -157,7 +159,7 @@ class Commit:
         journal.apply(self._disk, self._fd)
         self.interrupted = False
         try:
+            # Not durably: should a power cut bring it back, it finds itself applied.
             self._disk.unlink(self._journal_path)
-            self._disk.sync_directory(self._store.parent)
         except OSError as error:
             self.leftover = error

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from vh5d.errors import StoreConflictError
@@ -37,6 +38,49 @@ def remove_stale(disk: Disk, store: Path) -> None:
         with contextlib.suppress(OSError):
             if _abandoned(path, store):
                 disk.unlink(path)
+
+
+def make_replacement(disk: Disk, store: Path, like: os.stat_result) -> tuple[Path, int]:
+    """Make a file that is to take a store's place, with its permissions; the lock must be held.
+
+    Returns
+    -------
+    path, descriptor
+    """
+    remove_replacement(disk, store)
+    path = _replacement_path(store)
+    fd = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, stat.S_IMODE(like.st_mode))
+    try:
+        os.fchmod(fd, stat.S_IMODE(like.st_mode))
+        # Only root gives files away; a store that belongs to somebody else then changes hands.
+        with contextlib.suppress(PermissionError):
+            os.fchown(fd, like.st_uid, like.st_gid)
+    except BaseException:
+        disk.close(fd)
+        disk.unlink(path)
+        raise
+    return path, fd
+
+
+def remove_replacement(disk: Disk, store: Path) -> None:
+    """Remove a replacement that a writer which died left; the store's writer lock must be held."""
+    path = _replacement_path(store)
+    if os.path.lexists(path):
+        # One that cannot be removed is no hindrance to anybody who does not make a new one.
+        with contextlib.suppress(OSError):
+            disk.unlink(path)
+
+
+def replace_store(disk: Disk, replacement: Path, store: Path) -> None:
+    """Give a durable replacement the store's name, in place of the store.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses. The name may belong to either file then, both of them whole.
+    """
+    disk.rename(replacement, store)
+    disk.sync_directory(store.parent)
 
 
 def publish(disk: Disk, temporary: Path, store: Path) -> None:
@@ -79,8 +123,16 @@ def _taken(store: Path) -> StoreConflictError:
 
 
 def _prefix(store: Path) -> str:
+    return f"{_hidden_name(store)}.tmp-"
+
+
+def _replacement_path(store: Path) -> Path:
+    return store.with_name(f"{_hidden_name(store)}.new")
+
+
+def _hidden_name(store: Path) -> str:
     name = os.fsencode(store.name)[:_LONGEST_NAME]
-    return f".{name.decode(errors='ignore')}.tmp-"
+    return f".{name.decode(errors='ignore')}"
 
 
 def _escape(name: str) -> str:

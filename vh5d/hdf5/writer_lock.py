@@ -71,6 +71,13 @@ class WriterLock:
         os.close(self._fd)
 
 
+class NoLock:
+    """Stands for the lock of a file that nobody else would write."""
+
+    def release(self) -> None:
+        """Nothing."""
+
+
 def _open_locked(path: Path) -> int | None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
