@@ -257,6 +257,23 @@ def test_an_index_staged_in_the_same_image():
     history.tree()
 
 
+def test_shared_nodes_are_not_even_read():
+    history = line_history(3000)
+    old, read = history.root, []
+
+    def listen(address, nbytes):
+        read.append(nbytes)
+        return history.read(address, nbytes)
+
+    update(listen, old, history.fmt, records_of({(7,): (1, 8, 0)}, 1), NOWHERE, BlockImage())
+    path = 38 + path_length(history) * history.fmt.node_size
+    assert sum(read) == path, "an update reads what it writes anew"
+    history.update({(7,): (1, 8, 0)})
+    read.clear()
+    changes(listen, old, history.fmt, history.root, history.fmt)
+    assert sum(read) == 2 * path, "changes are found along the two paths"
+
+
 def test_a_tree_that_outgrows_small_nodes_gets_large_ones():
     history = History(IndexFormat.for_chunks(1, 8, filtered=False, n=0))
     most = history.fmt.level(2).subtree

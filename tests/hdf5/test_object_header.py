@@ -545,12 +545,15 @@ def test_headers_composed_are_parsed_again(bodies, tracked):
         assert block[at : at + len(message.body)] == message.body
 
 
-def test_a_header_that_continues_in_itself_is_refused():
+@pytest.mark.parametrize(
+    ("signature", "message"), [(b"OCHK", "never ends"), (b"OHDR", "no continuation")]
+)
+def test_a_continuation_that_leads_astray_is_refused(signature, message):
     block, _ = compose_header(0, b"", [Message(CONTINUATION, 0, struct.pack("<QQ", 100, 28))])
     block = block[:-4] + checksum(block[:-4])
-    more = b"OCHK" + struct.pack("<BHBQQ", CONTINUATION, 16, 0, 100, 28)
+    more = signature + struct.pack("<BHBQQ", CONTINUATION, 16, 0, 100, 28)
     data = block.ljust(100, b"\0") + more + checksum(more)
-    with pytest.raises(StoreDamagedError, match="never ends"):
+    with pytest.raises(StoreDamagedError, match=message):
         parse_header(lambda a, n: data[a : a + n], 0)
 
 

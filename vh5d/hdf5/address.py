@@ -27,7 +27,9 @@ def open_many_by_address(file_id: h5f.FileID, addresses: Iterable[int]) -> list[
 
 def address_of(obj_id: h5o.ObjectID) -> int:
     """Address of an open object's header, relative to the end of the userblock."""
-    return int(h5o.get_info(obj_id).addr)
+    # Not h5o.get_info: that goes into a dataset's chunk index, and crashes HDF5 2.0 where the index
+    # is damaged. The number is two machine words, of which the first holds 64 bits.
+    return int(h5g.get_objinfo(obj_id).objno[0])
 
 
 def link(obj_id: h5o.ObjectID, group_id: h5g.GroupID, name: bytes, *, utf8: bool = False) -> None:

@@ -58,15 +58,7 @@ def parse_header(read: Callable[[int, int], bytes], address: int) -> ObjectHeade
     StoreDamagedError
         It is no version-2 header, or a checksum is wrong.
     """
-    prefix = read(address, _PREFIX)
-    if prefix[:5] != b"OHDR\x02":
-        raise StoreDamagedError(f"no version-2 object header at {address}")
-    flags = prefix[5]
-    extra = (16 if flags & _TIMES else 0) + (4 if flags & _PHASE_CHANGE else 0)
-    width = 1 << (flags & _SIZE_WIDTH)
-    start = _PREFIX + extra + width
-    fixed = read(address, start)
-    length = start + int.from_bytes(fixed[start - width :], "little") + 4
+    flags, extra, start, length = _measure(read, address)
     blocks = [(address, length, start)]
     messages: list[Message] = []
     for at, nbytes, first in blocks:  # grows while we read
@@ -80,7 +72,32 @@ def parse_header(read: Callable[[int, int], bytes], address: int) -> ObjectHeade
                 messages.append(message)
         if len(blocks) > _MOST_BYTES:
             raise StoreDamagedError(f"object header at {address} never ends")
-    return ObjectHeader(flags, fixed[_PREFIX : _PREFIX + extra], tuple(messages))
+    return ObjectHeader(flags, extra, tuple(messages))
+
+
+def header_nbytes(read: Callable[[int, int], bytes], address: int) -> int:
+    """Bytes of an object header, those of its continuation blocks not counted.
+
+    Raises
+    ------
+    StoreDamagedError
+        It is no version-2 header.
+    """
+    return _measure(read, address)[-1]
+
+
+def _measure(read: Callable[[int, int], bytes], address: int) -> tuple[int, bytes, int, int]:
+    """Flags, what they say is there, where the messages start, and where the block stops."""
+    prefix = read(address, _PREFIX)
+    if prefix[:5] != b"OHDR\x02":
+        raise StoreDamagedError(f"no version-2 object header at {address}")
+    flags = prefix[5]
+    extra = (16 if flags & _TIMES else 0) + (4 if flags & _PHASE_CHANGE else 0)
+    width = 1 << (flags & _SIZE_WIDTH)
+    start = _PREFIX + extra + width
+    fixed = read(address, start)
+    length = start + int.from_bytes(fixed[start - width :], "little") + 4
+    return flags, fixed[_PREFIX : _PREFIX + extra], start, length
 
 
 def _checked(read: Callable[[int, int], bytes], address: int, nbytes: int) -> bytes:

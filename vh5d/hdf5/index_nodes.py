@@ -22,6 +22,7 @@ Read = Callable[[int, int], bytes]
 
 _HEADER = struct.Struct("<4sBBIHHBBQHQ4s")
 _ROOT_POSITION = 16
+HEADER_NBYTES = _HEADER.size
 
 
 @dataclass(frozen=True)
