@@ -231,26 +231,30 @@ class Supervisor:
             log.warning("the queue cannot be cleared", error=str(error))
 
     def _end(self) -> None:
-        """The watcher first: nothing new. The worker next: it finishes what it does."""
+        """The worker finishes what it does; the broker goes last."""
         self._notifier.stopping()
         log.info("stopping; a second Ctrl-C does not wait for captures")
-        asked = self._stop.count
         deadline = time.monotonic() + self._plan.stop_timeout
-        for child in reversed(self._children):
-            if child.process is None:
-                continue
-            child.ask_to_end()
-            while child.alive and self._stop.count <= max(asked, 1):
-                if time.monotonic() > deadline:
-                    log.warning("takes too long, ending it", child=child.name)
-                    break
-                self._drain()
-            child.kill()
+        roles = [child for child in self._children if child in {self._worker, self._watcher}]
+        self._end_children(roles, deadline)
+        self._end_children([child for child in self._children if child not in roles], deadline)
         if self._broker is not None:
             self._broker.forget()
         self._drain()
         log.info("stopped")
         self._drain()
+
+    def _end_children(self, children: list[Child], deadline: float) -> None:
+        for child in children:
+            child.ask_to_end()
+        while any(child.alive for child in children) and self._stop.count <= 1:
+            if time.monotonic() > deadline:
+                slow = [child.name for child in children if child.alive]
+                log.warning("takes too long, ending it", child=", ".join(slow))
+                break
+            self._drain()
+        for child in children:
+            child.kill()
 
     def _drain(self) -> None:
         try:
