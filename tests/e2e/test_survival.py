@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import psutil
 import pytest
@@ -74,6 +75,41 @@ def test_an_orderly_stop_ends_every_process(data, up):
     assert up.stop() == 0
     assert all(gone(child) for child in children)
     assert up.status()["running"] is False
+
+
+def test_a_second_request_to_stop_does_not_wait_for_captures(data, up):
+    up.start()
+    path = data / "a.h5"
+    write_h5py(path)
+    wait_for(lambda: kept(path, data), "the first version")
+    held = AtomicFile.open(store_of(path, data))  # the capture waits for it
+    try:
+        write_h5py(path)
+        wait_for(lambda: up.status()["sources"][0]["state"] == "capturing", "the capture")
+        up.process.send_signal(signal.SIGINT)
+        wait_for(lambda: any("stopping" in record["event"] for record in up.records), "the news")
+        assert up.stop() == 0
+        assert kept(path, data) is None
+    finally:
+        held.close()
+    up.start()
+    wait_for(lambda: kept(path, data), "the version, after the next start")
+
+
+def test_systemd_is_told(data, up, tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        up.start()
+        while not (told := systemd.recv(1000)).startswith(b"READY=1"):
+            assert told == b"WATCHDOG=1"
+        assert systemd.recv(1000) == b"WATCHDOG=1"
+        assert up.stop() == 0
+        while (told := systemd.recv(1000)) == b"WATCHDOG=1":
+            pass
+        assert told.startswith(b"STOPPING=1")
 
 
 def test_a_second_instance_with_the_same_state_is_refused(data, up):

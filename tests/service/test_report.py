@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import h5py
+import pytest
+
+from vh5d.capture.capture import capture
+from vh5d.errors import PolicyError, UsageError
+from vh5d.policy import default_config
+from vh5d.service.report import find_service, report
+from vh5d.service.state import Description, describe, directory_for, hold
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def write(path, value=1):
+    with h5py.File(path, "w") as file:
+        file["x"] = value
+
+
+def run_at(state, broker, root):
+    held = hold(state / "lock", "")
+    describe(state, Description(1, broker, [str(root)], None, 0.0))
+    return held
+
+
+def test_without_a_service_the_stores_tell(root):
+    policy = default_config([root]).policies[0]
+    for name in ("current", "changed"):
+        write(root / f"{name}.h5")
+        capture(root / f"{name}.h5", policy.store_for(root / f"{name}.h5"))
+    write(root / "changed.h5", [1, 2, 3])
+    write(root / "new.h5")
+    policy.store_for(root / "new.h5").with_name("broken.h5").write_bytes(b"x")
+    write(root / "broken.h5")
+    found = report(find_service([root], None, None))
+    assert found["running"] is False
+    assert found["queue"] == {}
+    states = {source["path"].split("/")[-1]: source["state"] for source in found["sources"]}
+    assert states == {
+        "broken.h5": "failed",
+        "changed.h5": "changed",
+        "current.h5": "current",
+        "new.h5": "unversioned",
+    }
+    assert next(s for s in found["sources"] if "current" in s["path"])["version"] == "v1"
+
+
+def test_a_running_service_is_found_by_its_directory(root, broker, catalog):
+    catalog.settling([(root / "a.h5", "default")])
+    held = run_at(directory_for(root), broker.url, root)
+    found = report(find_service([root], None, None))
+    held.release()
+    assert found["running"] is True
+    assert [source["state"] for source in found["sources"]] == ["settling"]
+    assert found["queue"] == {"waiting": 0, "running": 0}
+
+
+def test_the_only_running_service_needs_no_name(root, broker, catalog):
+    held = run_at(directory_for(root), broker.url, root)
+    assert report(find_service([], None, None))["running"] is True
+    held.release()
+
+
+def test_one_of_two_running_services_has_to_be_named(root, broker, tmp_path):
+    (tmp_path / "other").mkdir()
+    locks = [run_at(directory_for(path), broker.url, path) for path in (root, tmp_path / "other")]
+    with pytest.raises(UsageError, match="name a directory"):
+        find_service([], None, None)
+    for held in locks:
+        held.release()
+
+
+def test_a_service_that_was_killed_does_not_run(root, tmp_path):
+    state = tmp_path / "state"
+    run_at(state, "unix:///nobody", root).release()
+    assert report(find_service([], None, state))["running"] is False
+
+
+def test_a_service_whose_broker_is_away_is_shown_from_the_stores(root, tmp_path):
+    state = tmp_path / "state"
+    held = run_at(state, f"unix://{tmp_path}/nobody", root)
+    assert report(find_service([], None, state))["running"] is False
+    held.release()
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        find_service([tmp_path / "nowhere"], None, None)
+    with pytest.raises(UsageError):
+        find_service([], None, tmp_path / "empty")
+    with pytest.raises(PolicyError):
+        find_service([], tmp_path / "none.yaml", None)
