@@ -20,8 +20,9 @@ DATA_VERSION = 5
 FORMAT = "vh5d"
 FORMAT_VERSION = 1
 
-# Object headers of version 2 and superblocks of version 3: every HDF5 since 1.10 reads them.
-LIBVER = ("v110", "v110")
+# Object headers of version 2 and superblocks of version 3: every HDF5 since 1.10 reads them. The
+# upper bound is open because a type that a later library wrote can only be copied as it is.
+LIBVER = ("v110", "latest")
 
 RESERVED_ATTRIBUTES = ("prev_version", "committed", "timestamp", "sequence")
 # In an image: the attributes of the source's root whose names those take.
