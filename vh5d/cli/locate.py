@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vh5d.cli.options import Told
 
 HOME = ".vh5d"
+HEAD_NBYTES = 4096  # the link to a store's own group is within them
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,18 @@ def is_store(path: Path) -> bool:
                 versions = opened.get(layout.VERSIONS)
                 return versions is not None and versions.attrs.get("format") == layout.FORMAT
     except (SourceError, OSError, RuntimeError, KeyError):
-        # What a crash left of a store may not open before it is recovered.
-        return journal_path(path).exists()
+        # A damaged store is one, and so is what a crash left of it.
+        return journal_path(path).exists() or _looks_like_store(path)
+
+
+def _looks_like_store(path: Path) -> bool:
+    from vh5d.store import layout
+
+    try:
+        with path.open("rb") as file:
+            return layout.ROOT.encode() in file.read(HEAD_NBYTES)
+    except OSError:
+        return False
 
 
 def source_of(store: Path, recorded: Path | None) -> Path | None:

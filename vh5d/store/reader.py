@@ -11,8 +11,15 @@ from typing import Self
 
 import h5py
 
-from vh5d.errors import NotAStoreError, StoreBusyError, StoreError, StoreMissingError
+from vh5d.errors import (
+    NotAStoreError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreMissingError,
+)
 from vh5d.hdf5.atomic_file import recover
+from vh5d.hdf5.source_file import SourceFile
 from vh5d.store import layout, versions
 from vh5d.store.pools import Pools, open_pools
 from vh5d.store.versions import VersionInfo
@@ -86,7 +93,7 @@ def open_store(path: str | os.PathLike[str], *, timeout: float = 30.0) -> StoreR
 
     Raises
     ------
-    StoreMissingError, NotAStoreError, StoreBusyError
+    StoreMissingError, NotAStoreError, StoreDamagedError, StoreBusyError
     """
     store = Path(path)
     if not store.is_file():
@@ -101,10 +108,22 @@ def open_store(path: str | os.PathLike[str], *, timeout: float = 30.0) -> StoreR
     except PermissionError as error:
         raise StoreError(f"{store}: may not be read: {error.strerror}") from error
     except OSError as error:
-        raise NotAStoreError(f"{store}: not an HDF5 file that can be opened: {error}") from error
+        raise _refusal(store, error) from error
     try:
         layout.check(file, store)
         return StoreReader(store, file, recovered)
     except BaseException:
         file.close()
         raise
+
+
+def _refusal(store: Path, error: OSError) -> StoreError:
+    """Return why HDF5 cannot open a file that is said to be a store."""
+    with SourceFile(store) as file:
+        if file.superblock() is None:
+            return NotAStoreError(
+                f"{store}: not an HDF5 file", hint="name the source file, or its store"
+            )
+    return StoreDamagedError(
+        f"{store}: HDF5 cannot open it: {error}", hint="get it back from a backup"
+    )
