@@ -64,6 +64,8 @@ class LazyGroup(click.Group):
     ) -> Any:
         """Run, and exit: 0 done, 1 failed, 2 wrong use; whatever failed is told in one line."""
         arguments = list(sys.argv[1:] if args is None else args)
+        # NumPy would start a thread a core as it is imported; nothing here multiplies matrices.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         if os.environ.get("NO_COLOR"):
             extra.setdefault("color", False)
 
