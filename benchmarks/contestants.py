@@ -91,6 +91,13 @@ class Vh5d(Contestant):
         """Return the version that is installed, None if none is."""
         return _first_line([cls.command, "--version"], word=1)
 
+    def prepare(self) -> list[str] | None:
+        """Return the command that compiles it, as installing a wheel would have."""
+        package = importlib.util.find_spec("vh5d")
+        if package is None or package.origin is None:
+            return None
+        return [sys.executable, "-m", "compileall", "-q", str(Path(package.origin).parent)]
+
     def capture(self, moment: Moment) -> list[str]:
         """Return the command that is timed."""
         del moment
