@@ -39,6 +39,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "H5Rcreate": (ctypes.c_int, _PTR, _ID, ctypes.c_char_p, ctypes.c_int, _ID),
     "H5Rdereference2": (_ID, _ID, _ID, ctypes.c_int, _PTR),
     "H5Rget_region": (_ID, _ID, ctypes.c_int, _PTR),
+    "H5Fget_free_sections": (ctypes.c_ssize_t, _ID, ctypes.c_int, ctypes.c_size_t, _PTR),
 }
 
 
@@ -181,3 +182,13 @@ def create_region(dataset: Any, space: Any) -> bytes:
     raw = ctypes.create_string_buffer(REGION_REFERENCE_NBYTES)
     _call("H5Rcreate", ctypes.addressof(raw), dataset.id, b".", h5r.DATASET_REGION, space.id)
     return raw.raw
+
+
+def free_sections(file_id: Any) -> list[tuple[int, int]]:
+    """Return address and length of what HDF5 keeps as free in an open file, of all kinds."""
+    count = _call("H5Fget_free_sections", file_id.id, _DEFAULT, 0, None)
+    if not count:
+        return []
+    found = (ctypes.c_uint64 * (2 * count))()  # H5F_sect_info_t: addr, size
+    count = _call("H5Fget_free_sections", file_id.id, _DEFAULT, count, ctypes.addressof(found))
+    return [(found[2 * i], found[2 * i + 1]) for i in range(count)]

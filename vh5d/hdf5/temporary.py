@@ -122,17 +122,14 @@ def _taken(store: Path) -> StoreConflictError:
     )
 
 
-def _prefix(store: Path) -> str:
-    return f"{_hidden_name(store)}.tmp-"
-
-
 def _replacement_path(store: Path) -> Path:
-    return store.with_name(f"{_hidden_name(store)}.new")
+    # Shorter than the journal's name, which must be possible anyway.
+    return store.with_name(f".{store.name}.new")
 
 
-def _hidden_name(store: Path) -> str:
+def _prefix(store: Path) -> str:
     name = os.fsencode(store.name)[:_LONGEST_NAME]
-    return f".{name.decode(errors='ignore')}"
+    return f".{name.decode(errors='ignore')}.tmp-"
 
 
 def _escape(name: str) -> str:

@@ -16,6 +16,7 @@ from vh5d.store.encoding import Encoding
 
 HASH_NBYTES = 32
 ROWS_A_CHUNK = 256
+FEW = 64  # looked up alone, as one row in so many of the table
 
 # Columns of chunk_table.
 ADDRESS, STORED, MASK, NBYTES = range(4)
@@ -63,8 +64,10 @@ class Pool:
         self.hashes = hashes
         self.table = table
         self._new_rows: list[list[int]] = []
+        self._new_digests: list[bytes] = []
+        self._written = 0  # of the new rows
         self._joined: Table | None = None
-        self._staged: dict[bytes, int] = {}  # in the order of the new rows
+        self._staged: dict[bytes, int] = {}
 
     @classmethod
     def read(cls, group: h5py.Group, name: str) -> Pool:
@@ -80,8 +83,8 @@ class Pool:
     def find(self, hashes: Hashes) -> Found:
         """Look up (n, 32) hashes among the committed chunks and the staged ones."""
         rows = np.full(len(hashes), -1, np.int64)
-        if len(self.hashes):
-            order, keys = self._by_key
+        order, keys = self._by_key
+        if len(keys):
             at = np.minimum(np.searchsorted(keys, _keys(hashes)), len(keys) - 1)
             candidates = order[at]
             same = (self.hashes[candidates] == hashes).all(axis=1)
@@ -95,11 +98,17 @@ class Pool:
         """Return the row of a chunk staged since the pool was loaded."""
         return self._staged.get(digest)
 
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """(n,) which committed rows have a chunk; those that pruning dropped do not."""
+        return np.asarray(self.table[:, ADDRESS] != UNPLACED)
+
     def add(self, digest: bytes, stored: int, mask: int, nbytes: int) -> int:
         """Stage a new chunk, whose address comes later (`place`); return its row."""
         row = len(self)
         self._joined = None
         self._new_rows.append([UNPLACED, stored, mask, nbytes])
+        self._new_digests.append(digest)
         self._staged[digest] = row
         return row
 
@@ -110,7 +119,18 @@ class Pool:
 
     def rows(self, rows: NDArray[np.int64]) -> Table:
         """Return the (n, 4) table rows of committed and staged chunks."""
+        if len(rows) * FEW < len(self):
+            return self._few_rows(rows)
         return self._whole_table[rows]
+
+    def _few_rows(self, rows: NDArray[np.int64]) -> Table:
+        # Joining the tables takes time that grows with them.
+        found = np.empty((len(rows), 4), np.uint64)
+        old = rows < len(self.table)
+        found[old] = self.table[rows[old]]
+        new = [self._new_rows[row - len(self.table)] for row in rows[~old].tolist()]
+        found[~old] = np.array(new, np.uint64).reshape(-1, 4)
+        return found
 
     def hashes_of(self, rows: NDArray[np.int64]) -> Hashes:
         """Return the (n, 32) hashes of committed and staged chunks."""
@@ -118,22 +138,25 @@ class Pool:
 
     def rows_at(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the rows of the chunks at these addresses, -1 for addresses of none."""
-        table = self._whole_table
-        if not len(table):
+        places = self._whole_table[:, ADDRESS]
+        order = np.argsort(places, kind="stable")
+        order = order[: np.count_nonzero(places != UNPLACED)]
+        if not len(order):
             return np.full(len(addresses), -1, np.int64)
-        order = np.argsort(table[:, ADDRESS], kind="stable")
-        known = table[order, ADDRESS]
+        known = places[order]
         at = np.minimum(np.searchsorted(known, addresses), len(known) - 1)
         rows: NDArray[np.int64] = np.where(known[at] == addresses, order[at], -1)
         return rows
 
     def write(self, group: h5py.Group) -> None:
-        """Append what was staged to the pool's tables in the file."""
-        if not self._new_rows:
+        """Append what was staged since the last time to the pool's tables in the file."""
+        rows = self._new_rows[self._written :]
+        if not rows:
             return
         members = group.require_group(self.encoding.name)
-        _append(members, "hash_table", self._new_hashes)
-        _append(members, "chunk_table", np.array(self._new_rows, np.uint64))
+        _append(members, "hash_table", _joined(self._new_digests[self._written :]))
+        _append(members, "chunk_table", np.array(rows, np.uint64))
+        self._written += len(rows)
 
     @property
     def _whole_table(self) -> Table:
@@ -147,17 +170,14 @@ class Pool:
     def _whole_hashes(self) -> Hashes:
         if not self._staged:
             return self.hashes
-        return np.concatenate([self.hashes, self._new_hashes])
-
-    @property
-    def _new_hashes(self) -> Hashes:
-        return np.frombuffer(b"".join(self._staged), np.uint8).reshape(-1, HASH_NBYTES)
+        return np.concatenate([self.hashes, _joined(self._new_digests)])
 
     @cached_property
     def _by_key(self) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
-        keys = _keys(self.hashes)
+        rows = np.flatnonzero(self.alive)
+        keys = _keys(self.hashes[rows])
         order = np.argsort(keys, kind="stable")
-        return order, keys[order]
+        return rows[order], keys[order]
 
 
 class Pools:
@@ -175,6 +195,10 @@ class Pools:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._group, *self._loaded}))
 
+    def forget(self) -> None:
+        """Load them anew when they are next asked for; nothing may be staged."""
+        self._loaded.clear()
+
     def write(self) -> None:
         """Append everything that was staged."""
         for name in sorted(self._loaded):
@@ -184,6 +208,10 @@ class Pools:
 def open_pools(file: h5py.File) -> Pools:
     """Return the pools of an open store."""
     return Pools(file[layout.POOLS])
+
+
+def _joined(digests: list[bytes]) -> Hashes:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, HASH_NBYTES)
 
 
 def _keys(hashes: Hashes) -> NDArray[np.uint64]:

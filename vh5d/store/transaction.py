@@ -11,6 +11,7 @@ import h5py
 
 from vh5d.errors import StoreDamagedError, StoreMissingError, StoreWriteError
 from vh5d.hdf5.atomic_file import AtomicFile
+from vh5d.hdf5.disk import Disk
 from vh5d.store import layout
 from vh5d.store.staging import StagingArea
 
@@ -76,7 +77,12 @@ class Transaction(StagingArea):
 
 
 def begin(
-    path: Path, *, create: bool = True, timeout: float = 30.0, mode: int = 0o644
+    path: Path,
+    *,
+    create: bool = True,
+    timeout: float = 30.0,
+    mode: int = 0o644,
+    disk: Disk | None = None,
 ) -> Transaction:
     """Begin a commit to the store at `path`, and make the store when there is none.
 
@@ -90,12 +96,14 @@ def begin(
         How long to wait for another writer, in seconds.
     mode
         Permissions of a new store.
+    disk
+        What reads and writes.
     """
     if not path.exists():
         if not create:
             raise StoreMissingError(f"{path}: there is no such store")
-        return _begin_new(path, timeout=timeout, mode=mode)
-    atomic = AtomicFile.open(path, timeout=timeout)
+        return _begin_new(path, timeout=timeout, mode=mode, disk=disk)
+    atomic = AtomicFile.open(path, timeout=timeout, disk=disk)
     try:
         file = h5py.File(atomic, "r+", libver=layout.LIBVER)
         layout.check(file, path)
@@ -108,14 +116,14 @@ def begin(
     return Transaction(path, atomic, file, created=False)
 
 
-def _begin_new(path: Path, *, timeout: float, mode: int) -> Transaction:
+def _begin_new(path: Path, *, timeout: float, mode: int, disk: Disk | None) -> Transaction:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreWriteError(
             f"{path.parent}: cannot make the store's directory: {error.strerror}"
         ) from error
-    atomic = AtomicFile.create(path, mode=mode, timeout=timeout)
+    atomic = AtomicFile.create(path, mode=mode, timeout=timeout, disk=disk)
     file = h5py.File(atomic, "w", libver=layout.LIBVER)
     layout.initialise(file)
     return Transaction(path, atomic, file, created=True)

@@ -169,7 +169,7 @@ class _Check:
                 advance=self._advance,
             )
             self.pools[name] = checked
-            self.chunks += len(checked.pool)
+            self.chunks += int(checked.pool.alive.sum())
             if len(checked.bad):
                 self._report_chunks(checked)
 

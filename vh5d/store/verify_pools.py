@@ -94,6 +94,7 @@ def _is_good(read: Read, pool: Pool, row: int) -> bool:
 def _batches(pool: Pool) -> Iterator[NDArray[np.int64]]:
     """Group the rows, in the order in which their chunks lie in the file."""
     order = np.argsort(pool.table[:, ADDRESS], kind="stable")
+    order = order[pool.alive[order]]
     ends = np.cumsum(_sizes(pool)[order])
     start = 0
     while start < len(order):

@@ -1,0 +1,186 @@
+"""Thinning a store: versions go, and the space of what only they had comes back.
+
+In this order, so that an interruption costs space at most, and that until the next time:
+
+1. One commit: the versions are unlinked, and chunks that no other version has marked as dead.
+2. Holes are punched where nothing lives any more.
+3. One commit: datasets of `/spaces` that are all hole by now are unlinked.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from vh5d.errors import StoreBusyError
+from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.free_space import freed_space
+from vh5d.hdf5.punching import Progress
+from vh5d.hdf5.ranges import Ranges, intersect, merge, total
+from vh5d.store import layout
+from vh5d.store.dropping import Chosen, Selection, drop, select
+from vh5d.store.reachability import Reached, reach_all
+from vh5d.store.transaction import Transaction, begin
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What pruning did, or would do.
+
+    Attributes
+    ----------
+    dropped, kept
+        Names of the versions that went and stayed, oldest first.
+    chunks_dropped
+        How many chunks no version has any more.
+    bytes_returned
+        How many bytes the store's file takes less on its disk, in whole blocks.
+    dry_run
+        Whether nothing was done.
+    returned
+        Whether the space was given back, or would be.
+    hint
+        Why not, and what to do about it, in one line.
+    """
+
+    store: Path
+    dropped: tuple[str, ...]
+    kept: tuple[str, ...]
+    chunks_dropped: int
+    bytes_returned: int
+    seconds: float
+    dry_run: bool
+    returned: bool = True
+    hint: str | None = None
+
+
+def prune(
+    store: str | os.PathLike[str],
+    chosen: Chosen,
+    *,
+    dry_run: bool = False,
+    allow_empty: bool = False,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+    disk: Disk | None = None,
+) -> PruneResult:
+    """Drop versions of a store, and give back the space of what only they had.
+
+    All of them are dropped in one commit, or none. The version before one that stays becomes the
+    nearest one before that stays too; so does the current version, if it was dropped.
+
+    Parameters
+    ----------
+    store
+        The store.
+    chosen
+        Names of the versions to drop, or a function that says of a version whether to; nothing to
+        drop is allowed: space that an earlier time could not give back is then given back.
+    dry_run
+        Only say what would be dropped, and how many bytes would come back. Takes the store's lock
+        as if it were meant, and changes nothing.
+    allow_empty
+        Whether the last version may go, too.
+    timeout
+        How long to wait for other users of the store, in seconds.
+    progress
+        Called with bytes given back and bytes to give back.
+    disk
+        What reads and writes.
+
+    Raises
+    ------
+    VersionNotFoundError, UsageError
+        A name is none, or no version would be left.
+    StoreError
+        The store cannot be used; it is as it was.
+    """
+    started = time.monotonic()
+    path = Path(store)
+    with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
+        job = _Job(transaction, allow_empty=allow_empty)
+        job.stage(chosen)
+        if not dry_run:
+            job.commit(progress)
+        return PruneResult(
+            store=path,
+            dropped=job.selection.dropped,
+            kept=job.selection.kept,
+            chunks_dropped=job.chunks_dropped,
+            bytes_returned=job.bytes_returned,
+            seconds=time.monotonic() - started,
+            dry_run=dry_run,
+            returned=job.hint is None,
+            hint=job.hint,
+        )
+
+
+class _Job:
+    selection: Selection
+    reached: Reached
+    chunks_dropped = 0
+    bytes_returned = 0
+    hint: str | None = None
+
+    def __init__(self, transaction: Transaction, *, allow_empty: bool) -> None:
+        self._transaction = transaction
+        self._atomic = transaction.atomic
+        self._allow_empty = allow_empty
+
+    def stage(self, chosen: Chosen) -> None:
+        """Find what goes, take it out, and see what that leaves to give back."""
+        transaction, file = self._transaction, self._transaction.file
+        base = file.userblock_size
+        self.selection = select(file, chosen, allow_empty=self._allow_empty)
+        self.reached = reach_all(
+            file, transaction.read, transaction.pools, without=self.selection.dropped
+        )
+        self.chunks_dropped = drop(file, transaction.pools, self.selection, self.reached)
+        file.flush()
+        freed = freed_space(file.id)
+        before = self._content(freed + base)
+        file.close()
+        # Nothing may have taken the place of what was free; HDF5 has no reason to, so see.
+        untouched = np.array(before, object) == np.array(self._content(freed + base), object)
+        dead = np.concatenate([self.reached.dead, freed[untouched.astype(bool)]]) + base
+        size = min(self._atomic.size, self._atomic.base)
+        self._holes = self._atomic.returnable(intersect(dead, np.array([[0, size]])))
+        cut = self._atomic.returnable(np.array([[size, self._atomic.base]]))
+        appended = max(0, self._atomic.size - self._atomic.base)
+        self.bytes_returned = total(merge(self._holes)) + total(merge(cut)) - appended
+
+    def _content(self, ranges: Ranges) -> list[bytes]:
+        return [self._atomic.pread(a, z - a) for a, z in ranges.tolist()]
+
+    def commit(self, progress: Progress | None) -> None:
+        """Commit, give the space back, and tidy up."""
+        self._transaction.commit()
+        try:
+            supported = self._atomic.return_space(self._holes, progress)
+        except StoreBusyError as error:
+            self._keep_for_later(f"{error.message}: the next prune gives the space back")
+            return
+        if not supported:
+            self._keep_for_later(
+                "its file system cannot give back parts of a file: `vh5d compact` rewrites it"
+            )
+            return
+        self._unlink_empty_spaces()
+
+    def _keep_for_later(self, hint: str) -> None:
+        self.hint = hint
+        self.bytes_returned -= total(merge(self._holes))
+
+    def _unlink_empty_spaces(self) -> None:
+        empty = self.reached.spaces.untouched(self.reached.live)
+        if not empty:
+            return
+        with h5py.File(self._atomic, "r+", libver=layout.LIBVER) as file:
+            for name in empty:
+                del file[layout.SPACES][name]
+        self._atomic.commit()
