@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h5py
@@ -32,7 +32,7 @@ def test_snapshot_as_json(vh5d, source):
     assert found["store"] == str(store)
     assert found["version"] == "v1"
     assert found["changed"] is True
-    assert 0 < found["bytes_added"]
+    assert found["bytes_added"] > 0
     assert found["source_bytes"] == source.stat().st_size
     assert found["kept_as"] == "tree"
     assert found["warnings"] == []
@@ -91,9 +91,7 @@ def test_log_lists_versions_newest_first(vh5d, source, store):
     assert newest.startswith("v2 ")
     assert oldest.startswith("v1 ")
     assert oldest.endswith("the first version")
-    assert newest.endswith(
-        "2 datasets changed, 1 dataset added, 1 group changed, 1 link removed"
-    )
+    assert newest.endswith("2 datasets changed, 1 dataset added, 1 group changed, 1 link removed")
     assert len(vh5d("log", source, "-n", "1").out.splitlines()) == 2
 
 
@@ -238,7 +236,7 @@ def test_restore_at_a_time(vh5d, source, store, tmp_path):
     assert done.json["version"] == "v1"
     at = f"@{between.isoformat()}"
     assert vh5d("restore", source, at, "-o", "out2.h5", "--json").json["version"] == "v1"
-    tomorrow = f"{datetime.now() + timedelta(days=1):%Y-%m-%d %H:%M} Europe/Berlin"
+    tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d %H:%M} Europe/Berlin"
     assert vh5d("restore", source, "--at", tomorrow, "-o", "3.h5", "--json").json["version"] == "v2"
     assert vh5d("restore", source, "v1", "--at", tomorrow).code == 2
 

@@ -172,4 +172,4 @@ def _image(facts: SourceFacts, found: Scan, kept: Kept, staged: StagedTree) -> I
 def _recovery_note(transaction: Transaction) -> tuple[str, ...]:
     if transaction.recovered is None:
         return ()
-    return (f"a commit that died here before was {transaction.recovered}",)
+    return (RECOVERED[transaction.recovered],)

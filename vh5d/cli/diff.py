@@ -10,7 +10,7 @@ import click
 from vh5d.cli.group import FAILED
 from vh5d.cli.locate import locate, source_of
 from vh5d.cli.opening import opened
-from vh5d.cli.options import Told, VersionCommand, common, print_json
+from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
 from vh5d.cli.text import counted, printable
 from vh5d.cli.words import attribute, box, number, of_dataset, value
 from vh5d.errors import UsageError
@@ -27,11 +27,11 @@ SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 @click.command(cls=VersionCommand, short_help="Show what differs between two versions.")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=PATH)
 @click.argument("version1")
 @click.argument("version2", required=False)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there are differences.")
-@click.option("--store", type=click.Path(), help="The store, if it is elsewhere.")
+@click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common
 @click.pass_context
 def command(

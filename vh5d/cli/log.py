@@ -8,7 +8,7 @@ import click
 
 from vh5d.cli.locate import locate
 from vh5d.cli.opening import opened
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.cli.text import counted, local_time, printable, table, utc_time
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="List the versions of a file, newest first.")
-@click.argument("file", type=click.Path())
-@click.option("--store", type=click.Path(), help="The store, if it is elsewhere.")
+@click.argument("file", type=PATH)
+@click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @click.option("-n", "number", type=click.IntRange(min=1), help="Only the newest so many.")
 @common
 @click.pass_context

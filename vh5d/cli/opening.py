@@ -12,12 +12,6 @@ from vh5d.cli.group import complain
 if TYPE_CHECKING:
     from vh5d.store.reader import StoreReader
 
-RECOVERED = {
-    "redone": "a commit that was interrupted here has been finished",
-    "dropped": "a commit that was interrupted here has been taken back",
-    "cut": "what an interrupted commit left behind the end has been cut off",
-}
-
 
 @contextmanager
 def opened(store: Path) -> Iterator[StoreReader]:
@@ -25,6 +19,13 @@ def opened(store: Path) -> Iterator[StoreReader]:
     from vh5d.store.reader import open_store
 
     with open_store(store) as reader:
-        if reader.recovered is not None:
-            complain(f"{store}: {RECOVERED.get(reader.recovered, reader.recovered)}")
+        tell_recovery(store, reader.recovered)
         yield reader
+
+
+def tell_recovery(store: Path, recovered: str | None) -> None:
+    """Say what had to be done about a commit that a crash interrupted, if anything."""
+    from vh5d.hdf5.recovery import RECOVERED
+
+    if recovered is not None:
+        complain(f"{store}: {RECOVERED[recovered]}")

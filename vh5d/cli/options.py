@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _COUNTED_BACK = re.compile(r"-[0-9]+")
+#: Whether it can be read is told by whoever reads it.
+PATH = click.Path(readable=False)
+
 _MARK = "\0"  # in no argument of a process
 
 
@@ -73,7 +76,7 @@ def common(function: Function) -> Function:
         click.option(
             "--config",
             metavar="FILE",
-            type=click.Path(),
+            type=PATH,
             help="Policies, in YAML.",
             expose_value=False,
             callback=_remember,
@@ -81,7 +84,7 @@ def common(function: Function) -> Function:
         click.option(
             "--state",
             metavar="DIR",
-            type=click.Path(),
+            type=PATH,
             help="Where the service keeps socket, queue and logs.",
             expose_value=False,
             callback=_remember,

@@ -10,7 +10,7 @@ import click
 
 from vh5d.cli.locate import Located, locate, source_of
 from vh5d.cli.opening import opened
-from vh5d.cli.options import Told, VersionCommand, common, print_json
+from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
 from vh5d.cli.progress import progress
 from vh5d.cli.text import both_times, duration, printable
 from vh5d.errors import TargetExistsError, UsageError
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=VersionCommand, short_help="Get a version back, bit for bit.")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=PATH)
 @click.argument("version", required=False)
 @click.option("--at", metavar="TIME", help="The version that was the newest then.")
 @click.option(
-    "-o", "--output", metavar="OUT", type=click.Path(), help="The file to make, or its directory."
+    "-o", "--output", metavar="OUT", type=PATH, help="The file to make, or its directory."
 )
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option(
     "--dataset", metavar="PATH", help="Only this dataset or group, in an HDF5 file of its own."
 )
-@click.option("--store", type=click.Path(), help="The store, if it is elsewhere.")
+@click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common
 @click.pass_context
 def command(

@@ -9,7 +9,7 @@ import click
 
 from vh5d.cli.locate import locate
 from vh5d.cli.opening import opened
-from vh5d.cli.options import Told, VersionCommand, common, print_json
+from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
 from vh5d.cli.text import both_times, printable
 from vh5d.cli.words import attribute, of_dataset
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=VersionCommand, short_help="Show what is in a version.")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=PATH)
 @click.argument("version", default="-1")
-@click.option("--store", type=click.Path(), help="The store, if it is elsewhere.")
+@click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common
 @click.pass_context
 def command(ctx: click.Context, file: str, version: str, store: str | None) -> None:

@@ -9,7 +9,7 @@ import click
 
 from vh5d.cli.group import FAILED, complain, explain
 from vh5d.cli.locate import Located, locate_for_capture
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.cli.progress import progress
 from vh5d.cli.text import duration, printable
 from vh5d.errors import UsageError, VH5DError
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Capture files now.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
-@click.option("--store", type=click.Path(), help="Where to keep the versions of one FILE.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=PATH)
+@click.option("--store", type=PATH, help="Where to keep the versions of one FILE.")
 @click.option(
     "--compression",
     type=click.Choice(["auto", "keep", "none", "zstd"]),

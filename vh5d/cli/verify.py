@@ -10,8 +10,8 @@ import click
 
 from vh5d.cli.group import FAILED, complain, explain
 from vh5d.cli.locate import is_store, locate
-from vh5d.cli.opening import RECOVERED
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.opening import tell_recovery
+from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.cli.progress import progress
 from vh5d.cli.text import counted, duration, printable
 from vh5d.errors import StoreMissingError, UsageError, VH5DError
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Check stores, down to the last chunk.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
-@click.option("--store", type=click.Path(), help="The store of one FILE, if it is elsewhere.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=PATH)
+@click.option("--store", type=PATH, help="The store of one FILE, if it is elsewhere.")
 @common
 @click.pass_context
 def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> None:
@@ -75,8 +75,7 @@ def _verify(path: Path) -> VerifyResult:
 
     with progress(path.name) as show:
         result = verify(path, progress=show)
-    if result.recovered is not None:
-        complain(f"{path}: {RECOVERED.get(result.recovered, result.recovered)}")
+    tell_recovery(path, result.recovered)
     return result
 
 

@@ -18,6 +18,13 @@ from vh5d.hdf5.writer_lock import WriterLock
 Recovered = Literal["redone", "dropped", "cut"]
 """What recovery did: finished a commit; took one back; cut off bytes that no commit reached."""
 
+RECOVERED: dict[str, str] = {
+    "redone": "a commit to the store that had been interrupted has been finished",
+    "dropped": "a commit to the store that had been interrupted has been taken back",
+    "cut": "what an interrupted commit had left behind the store's end has been cut off",
+}
+"""What to say of it."""
+
 
 def recover(path: Path | str, *, disk: Disk | None = None, timeout: float = 30.0) -> str | None:
     """Make a store readable if a crash, or a commit in progress, keeps it from being so.
