@@ -17,6 +17,7 @@ from vh5d.capture.options import CaptureOptions, CaptureResult, KeptAs, utc_now
 from vh5d.capture.scan import Scan, scan
 from vh5d.capture.stage import StagedTree, keep_aside, stage_tree
 from vh5d.capture.watchful import WatchfulSource
+from vh5d.hdf5.recovery import RECOVERED
 from vh5d.store.blueprint import blueprint
 from vh5d.store.images import Image, SourceFacts, read_image, write_image
 from vh5d.store.pieces import Pieces, digest
