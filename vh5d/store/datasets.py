@@ -24,6 +24,9 @@ from vh5d.store.staging import StagingArea
 
 TABLE_CHUNK_NBYTES = 8192
 Number = TypeVar("Number", np.uint8, np.uint64)
+# Room for one attribute, or for naming a continuation block: HDF5 moves attributes there, and never
+# the messages that say where the chunks are.
+HEADER_ROOM = 64
 SMALL_TABLE_NBYTES = 8192  # smaller tables are ordinary datasets
 
 
@@ -110,6 +113,7 @@ def stage_header(area: StagingArea, spec: DatasetSpec, index: Index) -> int:
         dcpl=spec.dcpl,
         index=index.root,
         fmt=index.format,
+        room=HEADER_ROOM,
     )
 
 

@@ -17,10 +17,13 @@ from vh5d.store.pools import open_pools
 
 
 class Medium(Protocol):
-    """The bytes of a store's file, beside what HDF5 reads and writes of it."""
+    """The bytes of a store's file, beside what HDF5 reads and writes of it.
+
+    Offsets are those of the file itself: a userblock counts.
+    """
 
     def pread(self, address: int, nbytes: int) -> bytes:
-        """Return bytes at a file address; safe to call from several threads."""
+        """Return bytes at an offset of the file; safe to call from several threads."""
 
     def pwrite_staged(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes where HDF5 allocated room for them."""
@@ -28,6 +31,8 @@ class Medium(Protocol):
 
 class StagingArea:
     """What every commit needs, whoever makes it.
+
+    Addresses are HDF5's: they count from the end of the userblock.
 
     Parameters
     ----------
@@ -50,15 +55,16 @@ class StagingArea:
         self.file = file
         self.medium = medium
         self.pools = open_pools(file)
-        self.chunks = ChunkWriter(self._allocate, medium.pwrite_staged)
+        self.chunks = ChunkWriter(self._allocate, self._write)
         self.image = BlockImage()
+        self._userblock = int(file.userblock_size)
         self._placed_nbytes = 0
 
     def read(self, address: int, nbytes: int) -> bytes:
         """Read the store's bytes, or those of a block that is still staged."""
         if address >= STAGED and address != UNDEFINED:
             return self.image.read(address, nbytes)
-        return self.medium.pread(address, nbytes)
+        return self.medium.pread(address + self._userblock, nbytes)
 
     def place(self, headers: Sequence[int]) -> list[h5py.Dataset]:
         """Write the staged blocks into the file and open the datasets whose headers these are.
@@ -72,7 +78,7 @@ class StagingArea:
         if not len(self.image):
             return []
         base = self._allocate(len(self.image))
-        self.medium.pwrite_staged(base, self.image.render(base))
+        self._write(base, self.image.render(base))
         self._placed_nbytes += len(self.image)
         addresses = [self.image.resolve(header, base) for header in headers]
         self.image = BlockImage()
@@ -105,5 +111,8 @@ class StagingArea:
     def _allocate(self, nbytes: int) -> int:
         spaces = self.file[layout.SPACES]
         number = int(spaces.attrs["next"])
-        spaces.attrs["next"] = number + 1
-        return allocate(spaces, str(number), nbytes)
+        spaces.attrs.modify("next", number + 1)
+        return allocate(spaces, str(number), nbytes) - self._userblock
+
+    def _write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        self.medium.pwrite_staged(address + self._userblock, data)
