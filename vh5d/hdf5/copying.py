@@ -48,7 +48,7 @@ def copy_object(source: Any, target_parent: Any, name: bytes, *, utf8: bool = Fa
     """
     lcpl = link_properties(utf8=utf8)
     if isinstance(source, h5g.GroupID):
-        made = h5g.create(target_parent, name, lcpl=lcpl, gcpl=_group_properties(source))
+        made = h5g.create(target_parent, name, lcpl=lcpl, gcpl=group_properties(source))
         _copy_comment(source, made)
         return made
     if isinstance(source, h5d.DatasetID):
@@ -149,7 +149,7 @@ def link_properties(*, utf8: bool) -> Any:
     return lcpl
 
 
-def _group_properties(source: Any) -> Any:
+def group_properties(source: Any) -> Any:
     """Make the creation properties of a group like `source`.
 
     Its own list would not do: it carries the addresses of `source`'s link heap along.

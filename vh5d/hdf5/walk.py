@@ -263,6 +263,22 @@ def list_links(group: Any) -> tuple[SourceLink, ...]:
     return _links(group, tracked=bool(group.get_create_plist().get_link_creation_order()))
 
 
+def find_link(group: Any, name: bytes) -> SourceLink | None:
+    """Return the link of this name in a group, None if there is none.
+
+    Parameters
+    ----------
+    group
+        h5py's GroupID.
+    name
+        One component of a path.
+    """
+    if not group.links.exists(name):
+        return None
+    info = group.links.get_info(name)
+    return _link(group, name, info.type, int(info.u), utf8=info.cset == h5t.CSET_UTF8)
+
+
 def is_group(opened: Any) -> bool:
     """Whether an open object is a group."""
     return isinstance(opened, h5g.GroupID)
