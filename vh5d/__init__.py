@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from vh5d.store.reader import StoreReader, open_store
     from vh5d.store.verify import Problem, VerifyResult, verify
     from vh5d.store.versions import VersionInfo
+    from vh5d.versioned.file import VersionedHDF5File
+    from vh5d.versioned.opening import open  # noqa: A004 - as in gzip and tarfile
 
 __version__ = "0.1.0"
 
@@ -71,10 +73,12 @@ __all__ = [
     "VerifyResult",
     "VersionInfo",
     "VersionNotFoundError",
+    "VersionedHDF5File",
     "__version__",
     "capture",
     "diff",
     "extract",
+    "open",
     "open_store",
     "restore",
     "verify",
@@ -89,9 +93,11 @@ _HOMES = {
     "StoreReader": "store.reader",
     "VerifyResult": "store.verify",
     "VersionInfo": "store.versions",
+    "VersionedHDF5File": "versioned.file",
     "capture": "capture.capture",
     "diff": "capture.diff",
     "extract": "capture.extract",
+    "open": "versioned.opening",
     "open_store": "store.reader",
     "restore": "capture.restore",
     "verify": "store.verify",

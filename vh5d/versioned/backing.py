@@ -1,0 +1,226 @@
+"""The file under a `VersionedHDF5File`, and how a commit to it begins and ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from vh5d.errors import StoreDamagedError, StoreMissingError
+from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
+from vh5d.store import layout
+from vh5d.store.datasets import Read
+from vh5d.store.h5py_medium import H5pyMedium
+from vh5d.store.reader import StoreReader, open_store
+from vh5d.store.staging import Medium, StagingArea
+
+
+class Backing:
+    """A file that somebody else opened.
+
+    It is changed through h5py, so a commit that fails half-way can be taken back as far as
+    anybody sees, but not if the process or the machine stops.
+
+    Parameters
+    ----------
+    file
+        The file, open in h5py.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self.file = file
+        self._area: StagingArea | None = None
+        self._sequence = -1
+
+    @property
+    def writable(self) -> bool:
+        """Whether versions may be made."""
+        return bool(self.file.mode == "r+")
+
+    @contextmanager
+    def transaction(self) -> Iterator[StagingArea]:
+        """Change the store: all of it is kept when the block ends, nothing if it raises."""
+        area = self._open_area()
+        before = _state(area.file)
+        try:
+            yield area
+            area.chunks.flush()
+            area.pools.write()
+            self._commit()
+        except BaseException:
+            self._area = None
+            self._take_back(before)
+            raise
+        self._sequence = self._last_sequence()
+
+    def _open_area(self) -> StagingArea:
+        # Whoever else has committed through this file has made what is known here stale.
+        if self._area is None or self._sequence != self._last_sequence():
+            self._area = StagingArea(self.file, self._medium())
+        return self._area
+
+    def reader(self) -> Read:
+        """Return what reads the store's bytes, by HDF5's addresses."""
+        return StagingArea(self.file, self._medium()).read
+
+    def _last_sequence(self) -> int:
+        return int(self.file[layout.VERSIONS].attrs["sequence"])
+
+    def _medium(self) -> Medium:
+        return H5pyMedium(self.file)
+
+    def _commit(self) -> None:
+        self.file.flush()
+
+    def _take_back(self, before: _State) -> None:
+        versions = self.file[layout.VERSIONS]
+        for name in list(versions):
+            attributes = versions[name].attrs
+            made = int(attributes.get("sequence", before.sequence + 1))
+            if name != layout.FIRST_VERSION and made > before.sequence:
+                del versions[name]
+        versions.attrs["sequence"] = before.sequence
+        versions.attrs["current_version"] = before.current_version
+        for name, pool in self.file[layout.POOLS].items():
+            for table in pool.values():
+                table.resize(before.rows.get(name, 0), axis=0)
+
+    def close(self) -> None:
+        """Let the file go; it stays open, as it is not ours."""
+        self._area = None
+
+
+class ReaderBacking(Backing):
+    """A file that we opened for reading.
+
+    Parameters
+    ----------
+    reader
+        It.
+    """
+
+    def __init__(self, reader: StoreReader) -> None:
+        super().__init__(reader.file)
+        self._reader = reader
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+
+class AtomicBacking(Backing):
+    """A file that we opened for writing: a commit is durable as a whole, or did not happen.
+
+    Parameters
+    ----------
+    atomic
+        The file; its writer's lock is held until it is closed.
+    """
+
+    def __init__(self, atomic: AtomicFile, *, new: bool) -> None:
+        self._atomic = atomic
+        super().__init__(self._open("w" if new else "r+"))
+        try:
+            if layout.ROOT not in self.file:
+                layout.initialise(self.file)
+                self._commit()
+            layout.check(self.file, atomic.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, mode: str) -> h5py.File:
+        return h5py.File(self._atomic, mode, libver=layout.LIBVER)
+
+    def _medium(self) -> Medium:
+        return self._atomic
+
+    def _commit(self) -> None:
+        self.file.flush()
+        self._atomic.commit()
+
+    def _take_back(self, before: _State) -> None:  # noqa: ARG002 - all is taken back by the atomic file
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+        self._atomic.abort()
+        self.file = self._open("r+")
+
+    def close(self) -> None:
+        """Close the file, and let others write it."""
+        self._area = None
+        # What HDF5 still writes goes where all that was not committed goes.
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+        self._atomic.close()
+
+
+def open_backing(path: Path, mode: str, *, timeout: float = DEFAULT_TIMEOUT) -> Backing:
+    """Open a file of versions.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mode
+        ``r``, ``r+``, ``a``, ``w`` or ``x``, as h5py has them; ``w`` is for files that do not
+        exist, as a history is not thrown away by opening it.
+    timeout
+        Seconds to wait for other writers, and at each commit for readers.
+
+    Raises
+    ------
+    ValueError
+        The mode is none of these.
+    StoreMissingError, NotAStoreError, TargetExistsError, StoreBusyError, StoreWriteError
+    """
+    if mode not in ("r", "r+", "a", "w", "x"):
+        raise ValueError(f"mode {mode!r}: it is one of r, r+, a, w, x")
+    if mode == "r":
+        reader = open_store(path, timeout=timeout)
+        return ReaderBacking(reader)
+    if mode in ("w", "x") or (mode == "a" and not path.exists()):
+        return _guarded(AtomicFile.create(path, timeout=timeout), new=True)
+    if not path.exists():
+        raise StoreMissingError(f"{path}: there is no such file")
+    return _guarded(AtomicFile.open(path, timeout=timeout), new=False)
+
+
+def _guarded(atomic: AtomicFile, *, new: bool) -> Backing:
+    try:
+        return AtomicBacking(atomic, new=new)
+    except OSError as error:
+        atomic.close()
+        raise StoreDamagedError(f"{atomic.path}: HDF5 cannot open it: {error}") from error
+    except BaseException:
+        atomic.close()
+        raise
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a commit that failed is taken back to."""
+
+    sequence: int
+    current_version: str
+    rows: dict[str, int]
+
+
+def _rows(file: h5py.File) -> dict[str, int]:
+    return {
+        name: min(len(table) for table in pool.values())
+        for name, pool in file[layout.POOLS].items()
+        if len(pool)
+    }
+
+
+def _state(file: h5py.File) -> _State:
+    versions = file[layout.VERSIONS]
+    return _State(
+        int(versions.attrs["sequence"]),
+        str(versions.attrs["current_version"]),
+        _rows(file),
+    )

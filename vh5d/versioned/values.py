@@ -1,0 +1,130 @@
+"""Puts the chunks of a staged dataset into the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.chunk_index import build, update
+from vh5d.hdf5.chunk_records import ChunkRecords
+from vh5d.hdf5.dataset_info import open_dataset
+from vh5d.hdf5.dataset_spec import DatasetSpec, of_dataset
+from vh5d.hdf5.index_format import IndexFormat
+from vh5d.hdf5.stubs import extent, stored_chunks
+from vh5d.store.datasets import Index, index_of, pool_records
+from vh5d.store.encoding import RAW
+from vh5d.store.pools import HASH_NBYTES, hash_chunk
+from vh5d.store.staging import StagingArea
+from vh5d.versioned.stage import Node, write_chunks
+
+BATCH = 256  # chunks looked up in the pool at once
+SMALL_NBYTES = 4096  # data of which nobody said how to store it, and that is not worth an index
+
+
+@dataclass(frozen=True)
+class StagedValues:
+    """The values of a dataset of chunks, in the store.
+
+    Attributes
+    ----------
+    spec
+        The dataset but for its chunks.
+    index
+        Where the chunks are; None for a dataset that is written as a whole if it is at all.
+    changed
+        Whether they differ from those of the committed dataset that it stands for.
+    """
+
+    spec: DatasetSpec
+    index: Index | None
+    changed: bool
+
+
+def stage_values(area: StagingArea, node: Node) -> StagedValues:
+    """Stage the chunks of a dataset that are new, and the index that names them all.
+
+    Parameters
+    ----------
+    area
+        The commit.
+    node
+        A dataset of plain elements; its chunks end in the draft, as they are to be stored.
+    """
+    before = _index_before(area, node)
+    if node.array is not None:
+        write_chunks(node.id, node.array.dirty() if before else node.array.to_chunks())
+    spec = _spec(node)
+    if node.array is None and node.source is not None and before is None:
+        return StagedValues(spec, None, changed=node.source is not node.base)
+    if node.implicit and int(np.prod(spec.shape, dtype=object)) * spec.itemsize <= SMALL_NBYTES:
+        return StagedValues(spec, None, changed=True)
+    chunks = _store_chunks(area, node, spec)
+    if before is None:
+        fresh = IndexFormat.for_chunks(
+            len(spec.chunks), spec.chunk_nbytes, filtered=spec.filtered, n=len(chunks)
+        )
+        return StagedValues(spec, Index(build(chunks, fresh, area.image), fresh), changed=True)
+    index = before
+    removed = node.array.removed() if node.array is not None else ()
+    if len(chunks) or len(removed):
+        gone = np.asarray(removed, np.uint64).reshape(-1, len(spec.chunks))
+        index = Index(*update(area.read, before.root, before.format, chunks, gone, area.image))
+    same = index.root == before.root and node.source is node.base and not _resized(node)
+    return StagedValues(spec, index, changed=not same)
+
+
+def _index_before(area: StagingArea, node: Node) -> Index | None:
+    """Return the index of the committed dataset whose values the node began with."""
+    if node.source is None or open_dataset(node.source).info.chunks is None:
+        return None
+    try:
+        return index_of(area.read, h5py.Dataset(node.source))
+    except StoreDamagedError:
+        return None  # not one of ours
+
+
+def _spec(node: Node) -> DatasetSpec:
+    spec = of_dataset(node.id)
+    if node.source is None:
+        return spec
+    dcpl = node.source.get_create_plist()
+    # A stub goes without filters that are missing here.
+    return replace(spec, dcpl=dcpl) if dcpl.get_nfilters() != spec.dcpl.get_nfilters() else spec
+
+
+def _resized(node: Node) -> bool:
+    return node.base is None or extent(node.id)[0] != extent(node.base)[0]
+
+
+def _store_chunks(area: StagingArea, node: Node, spec: DatasetSpec) -> ChunkRecords:
+    chunks = stored_chunks(node.id)
+    masks = chunks.masks
+    skipped = spec.dcpl.get_nfilters() - node.id.get_create_plist().get_nfilters()
+    if skipped:
+        masks = np.full(len(chunks), (1 << skipped) - 1, np.uint32)
+    pool = area.pools[RAW.name]
+    rows = np.empty(len(chunks), np.int64)
+    at, stored = 0, iter(chunks)
+    while batch := list(islice(stored, BATCH)):
+        rows[at : at + len(batch)] = _store_batch(area, batch, masks[at : at + len(batch)])
+        at += len(batch)
+    area.chunks.flush()
+    return pool_records(pool, rows, chunks.scaled, masks)
+
+
+def _store_batch(
+    area: StagingArea, batch: list[bytes], masks: NDArray[np.uint32]
+) -> NDArray[np.int64]:
+    pool = area.pools[RAW.name]
+    digests = [hash_chunk(data) for data in batch]
+    hashes = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, HASH_NBYTES)
+    rows = pool.find(hashes).rows
+    for i in np.flatnonzero(rows < 0).tolist():
+        data = batch[i]
+        rows[i] = area.chunks.add(pool, digests[i], data, int(masks[i]), len(data))
+    return rows
