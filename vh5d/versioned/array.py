@@ -186,8 +186,9 @@ class StagedArray(ArrayViews):
             if mask is not None and self.ndim > 1:
                 return read_masked(self, names, mask, new_dtype)
             selection = parse(index, self.shape)
-            certain = isinstance(source, DatasetSource) or not (names or new_dtype is not None)
-            if selection is not None and certain:
+            plainly = not names and new_dtype is None
+            certain = plainly or isinstance(source, DatasetSource)
+            if selection is not None and certain and set(names) <= set(self.dtype.names or ()):
                 return read_mixed(self._staged, source, ledger, names, selection, new_dtype)
         args = self._settle(args)
         return read_dataset(self._staged, args, new_dtype)
@@ -341,8 +342,17 @@ class StagedArray(ArrayViews):
             ledger.held.update(product(*box))
         self._scratch.check()
 
-    def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _settle(
+        self, args: tuple[Any, ...], write: Callable[[tuple[Any, ...]], None] | None = None
+    ) -> tuple[Any, ...]:
         """Make scratch space hold everything, for an index that only HDF5 can tell.
+
+        Parameters
+        ----------
+        args
+            The index.
+        write
+            What will be done there, if not reading.
 
         Returns
         -------
@@ -352,7 +362,13 @@ class StagedArray(ArrayViews):
         args = self._retarget(args)
         if ledger.complete:
             return args
-        self._staged[split_names(args)[1]]  # raises if it is no index at all
+        try:
+            self._staged[args]
+        except Exception:
+            # It is no index at all; h5py may find fault with the value before it finds that.
+            if write is not None:
+                write(args)
+            raise
         self._hold(ledger.grid())
         if self.base is None:
             ledger.changed.update(product(*grid(ledger.kept, ledger.chunks)))
@@ -377,7 +393,7 @@ class StagedArray(ArrayViews):
         elif mask is not None:
             touched = partial = ledger.masked(mask)
         else:
-            args = self._settle(args)
+            args = self._settle(args, write)
             touched = partial = [[*ledger.grid()]]
         for box in partial:
             self._hold(box)

@@ -60,6 +60,7 @@ class WholeArray(ArrayViews):
         self._owns_scratch = scratch is None
         self._scratch = Scratch(budget_bytes) if scratch is None else scratch
         self._staged: h5py.Dataset | None = None
+        self._changed = base is None
         if base is None:
             self._stage()
 
@@ -96,7 +97,7 @@ class WholeArray(ArrayViews):
     @property
     def changed(self) -> bool:
         """Whether it may differ from the base."""
-        return self._staged is not None
+        return self._changed
 
     def __getitem__(self, args: Any, new_dtype: Any = None) -> Any:
         return read_dataset(self._dataset, self._retarget(plain(args)), new_dtype)
@@ -104,6 +105,7 @@ class WholeArray(ArrayViews):
     def __setitem__(self, args: Any, value: Any) -> None:
         staged = self._stage()
         staged[self._retarget(plain(args))] = value
+        self._changed = True
         self._scratch.check()
 
     def read_direct(self, dest: NDArray[Any], source_sel: Any = None, dest_sel: Any = None) -> None:
@@ -115,6 +117,7 @@ class WholeArray(ArrayViews):
     ) -> None:
         """Write from an array, converted from its type; as h5py does."""
         self._stage().write_direct(source, source_sel, dest_sel)
+        self._changed = True
         self._scratch.check()
 
     def resize(self, size: int | tuple[int, ...], axis: int | None = None) -> None:

@@ -12,10 +12,21 @@ from typing import Any
 
 import h5py
 import numpy as np
-from ndindex.ndindex import NDIndex
+from ndindex import (
+    BooleanArray,
+    Integer,
+    IntegerArray,
+    Newaxis,
+    Slice,
+    Tuple,
+    ellipsis,
+)
 from numpy.typing import NDArray
 
 Indices = range | NDArray[np.int64]
+# Of ndindex; its own base class is not public.
+_INDEX_OBJECTS = (Tuple, Slice, Integer, IntegerArray, BooleanArray, ellipsis, Newaxis)
+
 Taken = int | slice | NDArray[np.int64]
 
 
@@ -128,11 +139,11 @@ class Selection:
 
 def plain(args: Any) -> tuple[Any, ...]:
     """Return an index as a tuple, `ndindex` objects made what they stand for."""
-    if isinstance(args, NDIndex):
+    if isinstance(args, _INDEX_OBJECTS):
         args = args.raw
     if not isinstance(args, tuple):
         return (args,)
-    return tuple(arg.raw if isinstance(arg, NDIndex) else arg for arg in args)
+    return tuple(arg.raw if isinstance(arg, _INDEX_OBJECTS) else arg for arg in args)
 
 
 def split_names(args: tuple[Any, ...]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
@@ -164,6 +175,10 @@ def parse(args: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
     missing = len(shape) - len(args) + ellipses
     if ellipses > 1 or missing < 0:
         return None
+    if len(shape) == 1:
+        mask = mask_of(args, shape)
+        if mask is not None:
+            return Selection((Axis(np.flatnonzero(mask)),))
     spread: list[Any] = []
     for arg in args:
         spread.extend([slice(None)] * missing if arg is Ellipsis else [arg])
@@ -171,7 +186,8 @@ def parse(args: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
     axes = []
     for arg, length in zip(spread, shape, strict=True):
         axis = _axis(arg, length)
-        if axis is None:
+        # Of one axis, h5py takes a mask as the only argument, not a list of truth values.
+        if axis is None or (len(shape) == 1 and _boolean(arg)):
             return None
         axes.append(axis)
     # h5py takes one list of indices.
@@ -191,6 +207,10 @@ def _axis(arg: Any, length: int) -> Axis | None:
     if isinstance(arg, list | tuple | range | np.ndarray):
         return _indices(arg, length)
     return None
+
+
+def _boolean(arg: Any) -> bool:
+    return isinstance(arg, list | tuple | np.ndarray) and np.asarray(arg).dtype.kind == "b"
 
 
 def _slice(arg: slice, length: int) -> Axis | None:
