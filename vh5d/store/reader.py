@@ -66,8 +66,10 @@ class StoreReader:
             self._fd = -1
 
     def read(self, address: int, nbytes: int) -> bytes:
-        """Return bytes of the store file; safe to call from several threads."""
-        return os.pread(self._fd, nbytes, address)
+        """Return bytes of the store file, fewer at its end; safe to call from several threads."""
+        # A damaged entry may ask for more than there is memory.
+        there = max(0, os.fstat(self._fd).st_size - address)
+        return os.pread(self._fd, min(nbytes, there), address)
 
     @cached_property
     def versions(self) -> list[VersionInfo]:

@@ -15,7 +15,7 @@ from vh5d.store.pools import ADDRESS, STORED, Pool, hash_chunk
 
 BATCH_NBYTES = 8 << 20
 BATCH_CHUNKS = 4096
-MOST_NBYTES = 1 << 40  # no chunk has that many: the entry is damaged
+MOST_NBYTES = 1 << 32  # HDF5 has no larger chunks: the entry is damaged
 
 Progress = Callable[[int, int], None]
 
@@ -82,11 +82,11 @@ def check_pool(
 
 def _is_good(read: Read, pool: Pool, row: int) -> bool:
     address, stored, mask, nbytes = pool.table[row].tolist()
-    if max(address, stored, nbytes) > MOST_NBYTES:
+    if address >= 1 << 63 or max(stored, nbytes) > MOST_NBYTES:
         return False
     try:
         data = pool.encoding.decode(read(address, stored), mask, nbytes)
-    except (StoreDamagedError, OSError, ValueError, OverflowError):
+    except (StoreDamagedError, OSError, ValueError, MemoryError):
         return False
     return bool(hash_chunk(data) == pool.hashes[row].tobytes())
 
