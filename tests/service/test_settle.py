@@ -85,6 +85,7 @@ class SettleMachine(RuleBasedStateMachine):
     def look(self, busy):
         due = self.settle.due(self.now)
         assert sorted(due) == sorted(k for k, m in self.model.items() if m.due <= self.now)
+        assert sorted(self.settle.due(self.now)) == sorted(due), "they stay until taken"
         for name in due:
             file = self.model[name]
             if name in busy and self.settle.busy(name, self.now):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,8 @@ class Attempt:
             The state the source is in afterwards; None: refused.
         """
         policy = self.policies.get(policy_name)
-        if policy is None or not _inside(policy, path):
+        # `root_of` follows symbolic links: it knows a path that leads out.
+        if policy is None or policy.root_of(path) is None:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
             self.catalog.unclaim(path)
             return None
@@ -215,12 +215,6 @@ class Attempt:
             busy=before.busy,
         )
         return state
-
-
-def _inside(policy: Policy, path: Path) -> bool:
-    """Whether the file that `path` leads to, symbolic links followed, is the policy's to read."""
-    real = Path(os.path.realpath(path))
-    return policy.root_of(path) is not None and policy.root_of(real) is not None
 
 
 def _stat(path: Path) -> FileStat | None:
