@@ -10,7 +10,7 @@ from vh5d.cli.group import LazyGroup
 #: Each command has a module of its name, which has it as `command`, and a line in the help.
 COMMANDS = {
     "up": "Watch directories and keep every version.",
-    "watch": "Only watch: put what changed into the queue.",
+    "watch": "Only watch: put captures into the queue.",
     "worker": "Only work: capture what is in the queue.",
     "status": "Show what is watched, and how it goes.",
     "snapshot": "Capture files now.",
@@ -23,7 +23,7 @@ COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, package=__name__, commands=COMMANDS)
+@click.group("vh5d", cls=LazyGroup, package=__name__, commands=COMMANDS)
 @click.version_option(__version__, prog_name="vh5d", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def main() -> None:
