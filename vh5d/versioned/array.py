@@ -397,15 +397,7 @@ class StagedArray(ArrayViews):
             touched = partial = [[*ledger.grid()]]
         for box in partial:
             self._hold(box)
-        try:
-            write(args)
-        except Exception:
-            # A value that cannot be converted may be found when some are written already.
-            if self.dtype.hasobject:
-                for box in touched:
-                    self._hold(box)
-                    ledger.note(box)
-            raise
+        write(args)  # h5py converts before it writes: what it refuses was not written in part
         self._scratch.check()
         for box in touched:
             ledger.note(box)
