@@ -112,8 +112,11 @@ class _Job:
                 self.source.check_at_rest()
                 return None
             version = f"v{transaction.next_sequence()}"
-            staged = stage_tree(transaction, found, kept, version, previous, before)
-            if not staged.changed and self.options.significant == "content":
+            bytes_count = self.options.significant == "bytes"
+            staged = stage_tree(
+                transaction, found, kept, version, previous, before, always=bytes_count
+            )
+            if not staged.changed:
                 self.source.check_at_rest()
                 return None
             self.warnings += staged.warnings

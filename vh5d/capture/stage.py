@@ -60,6 +60,8 @@ def stage_tree(
     version: str,
     previous: str,
     before: Image | None,
+    *,
+    always: bool = False,
 ) -> StagedTree:
     """Build the tree of a new version in the store's file.
 
@@ -77,11 +79,13 @@ def stage_tree(
         Name of the version before.
     before
         Its image, if it has one.
+    always
+        Whether a version is made even when no object changed; only its root group is new then.
 
     Returns
     -------
     StagedTree
-        What was built; nothing when nothing had changed.
+        What was built; nothing when nothing had changed, unless `always`.
     """
     versions = area.file[layout.VERSIONS]
     if found.parsed is None:
@@ -92,6 +96,8 @@ def stage_tree(
         area, found.parsed, found.tiling.chunks, kept, versions[previous], _known(before)
     )
     changed = builder.changed()
+    if always and not changed:
+        changed = frozenset({found.parsed.tree.root})
     if changed:
         builder.build(versions, version, changed)
     entries, fingerprints = _list_objects(found.parsed, builder)
