@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vh5d.hdf5.dataspace import extent_of
 from vh5d.hdf5.element_type import Layout, layout_of
+from vh5d.hdf5.extents import chunk_offsets
 
 SMALL_NBYTES = 4096
 """Contiguous data up to this size is copied whole: it is not worth a chunk index."""
@@ -174,9 +175,7 @@ def allocated_blocks(dataset: OpenDataset) -> Iterator[tuple[tuple[int, ...], An
         if dataset.id.get_space_status() != h5d.SPACE_STATUS_NOT_ALLOCATED:
             yield from _row_blocks(dataset)
         return
-    starts: list[tuple[int, ...]] = []
-    dataset.id.chunk_iter(lambda chunk: starts.append(chunk.chunk_offset))
-    for start in sorted(starts):
+    for start in map(tuple, chunk_offsets(dataset.id).tolist()):
         within = zip(start, dataset.info.chunks, shape, strict=True)
         yield start, _select(dataset, start, tuple(min(c, n - s) for s, c, n in within))
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from h5py import h5s
 from numpy.typing import NDArray
+
+from vh5d.hdf5.references import H5PY_ERRORS
 
 BLOCK_NBYTES = 1 << 20  # a contiguous dataset is cut into blocks of about this size
 
@@ -55,11 +59,63 @@ def chunk_extents(dataset_id: Any) -> Extents:
     dataset_id.chunk_iter(visit)
     scaled = np.array(positions, np.uint64).reshape(-1, len(chunks))
     scaled //= np.array(chunks, np.uint64)
+    scaled = _true_positions(dataset_id, scaled, chunks)
     table = np.array(stored, np.uint64).reshape(-1, 3)
     if len(scaled) > 1:
         order = np.lexsort(scaled.T[::-1])
         scaled, table = scaled[order], table[order]
     return Extents(scaled, table[:, 0], table[:, 1], table[:, 2].astype(np.uint32))
+
+
+def chunk_offsets(dataset_id: Any) -> NDArray[np.uint64]:
+    """Return the first elements of a chunked dataset's allocated chunks: (n, ndim), row-major."""
+    chunks = np.array(dataset_id.get_create_plist().get_chunk(), np.uint64)
+    return chunk_extents(dataset_id).scaled * chunks
+
+
+def _true_positions(
+    dataset_id: Any, told: NDArray[np.uint64], chunks: tuple[int, ...]
+) -> NDArray[np.uint64]:
+    """Correct positions that HDF5 told wrong.
+
+    An Extensible Array, the index of datasets with one unlimited dimension, numbers chunks with
+    that dimension first (`H5VM_swizzle_coords`). When HDF5 (up to 2.0 at least) iterates over it,
+    it takes the numbers for row-major ones: right only if the first dimension is the unlimited one.
+
+    Then the position told for the highest number is one where there is no chunk: were there one,
+    it would have a higher number still.
+    """
+    limits = dataset_id.get_space().get_simple_extent_dims(True)
+    unlimited = [axis for axis, limit in enumerate(limits) if limit == h5s.UNLIMITED]
+    if len(unlimited) != 1 or unlimited == [0] or not len(told):
+        return told
+    axis = unlimited[0]
+    counts = [-(-limit // size) for limit, size in zip(limits, chunks, strict=True)]
+    before, after = math.prod(counts[:axis]), math.prod(counts[axis + 1 :])
+    numbers = told[:, axis] * np.uint64(after)
+    if after > 1:
+        numbers += np.ravel_multi_index(
+            tuple(told[:, axis + 1 :].T.astype(np.int64)), counts[axis + 1 :]
+        ).astype(np.uint64)
+    highest = told[int(np.argmax(numbers))]
+    if before == 1 or not highest[axis] or _is_allocated(dataset_id, highest, chunks):
+        return told
+    others = np.unravel_index(
+        (numbers % np.uint64(before * after)).astype(np.int64),
+        [*counts[:axis], *counts[axis + 1 :]],
+    )
+    along = numbers // np.uint64(before * after)
+    return np.stack([*others[:axis], along, *others[axis:]], axis=1).astype(np.uint64)
+
+
+def _is_allocated(dataset_id: Any, scaled: NDArray[np.uint64], chunks: tuple[int, ...]) -> bool:
+    try:
+        dataset_id.read_direct_chunk(
+            tuple(int(at) * size for at, size in zip(scaled, chunks, strict=True))
+        )
+    except H5PY_ERRORS:
+        return False
+    return True
 
 
 def block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
