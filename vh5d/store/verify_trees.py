@@ -8,6 +8,8 @@ from typing import Any
 
 import h5py
 
+from vh5d.hdf5.dataset_info import open_dataset
+from vh5d.hdf5.element_type import layout_of
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import LinkKind, list_links
 from vh5d.store import layout
@@ -78,12 +80,12 @@ class _TreeCheck:
 
     def _leaf(self, each: Any, path: bytes, source: Any) -> Found:
         yield from self._attributes(each, path, source)
-        if not isinstance(each, h5py.Dataset) or describe(each).elsewhere:
-            return
         entry = self._entries.get(path)
         if source is None or (entry is not None and entry.encoding is not None):
             return
-        if not _same(_values(each), _values(source)):
+        if _definition(each) != _definition(source):
+            yield os.fsdecode(path), "it is not defined as what was captured"
+        elif not _same(_values(each), _values(source)):
             yield os.fsdecode(path), "its values are not those that were captured"
 
     def _attributes(self, each: Any, path: bytes, source: Any) -> Found:
@@ -98,12 +100,39 @@ class _TreeCheck:
 def _differing(own: Attributes, theirs: Attributes, reserved: tuple[str, ...]) -> Iterator[str]:
     for name, value in own.items():
         # One that could not be kept is not there, and a capture warned of it.
-        if name in theirs and name not in reserved and not _same(value.value, theirs[name].value):
+        if name in reserved or name not in theirs:
+            continue
+        kind, their_kind = (value.type, value.shape), (theirs[name].type, theirs[name].shape)
+        if kind != their_kind or not _same(value.value, theirs[name].value):
             yield name
 
 
-def _values(dataset: h5py.Dataset) -> Any:
-    return plain(dataset[()], dataset.file)
+def _definition(each: Any) -> tuple[Any, ...]:
+    """Return what an object is, values and attributes aside."""
+    if not isinstance(each, h5py.Dataset):
+        named = isinstance(each, h5py.Datatype)
+        return (type(each), layout_of(each.id).canonical if named else None)
+    opened = open_dataset(each.id)
+    info = opened.info
+    try:
+        fill = plain(each.fillvalue, each.file)
+    except H5PY_ERRORS:
+        fill = None
+    return (
+        opened.layout.canonical,
+        info.shape,
+        info.maxshape,
+        info.chunks,
+        info.filters,
+        info.storage,
+        fill,
+    )
+
+
+def _values(each: Any) -> Any:
+    if not isinstance(each, h5py.Dataset) or describe(each).elsewhere:
+        return None
+    return plain(each[()], each.file)
 
 
 def _same(own: Any, theirs: Any) -> bool:
