@@ -150,6 +150,18 @@ def test_ndindex_objects_are_indexes():
     assert staged[0].tolist() == [0] * 5
 
 
+def test_a_value_is_broadcast_over_blocks():
+    staged = StagedArray.from_array(np.arange(60).reshape(10, 6), (2, 2))
+    expected = staged[()]
+    staged[h5py.MultiBlockSlice(start=1, stride=3, count=3, block=2)] = -1
+    expected[[1, 2, 4, 5, 7, 8]] = -1
+    staged[h5py.MultiBlockSlice(start=0, stride=2, count=1, block=2), 3:] = [7, 8, 9]
+    expected[:2, 3:] = [7, 8, 9]
+    np.testing.assert_array_equal(staged[()], expected)
+    with pytest.raises(TypeError):
+        staged[h5py.MultiBlockSlice(start=0, stride=2, count=2, block=1)] = np.zeros(5)
+
+
 def test_an_array_given_at_first_is_copied_and_all_of_it_is_dirty():
     data = np.arange(50.0)
     staged = StagedArray.from_array(data, (8,), (None,))

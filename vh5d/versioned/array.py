@@ -195,6 +195,8 @@ class StagedArray(ArrayViews):
 
     def __setitem__(self, args: Any, value: Any) -> None:
         args = plain(args)
+        if any(isinstance(arg, h5py.MultiBlockSlice) for arg in args):
+            value = self._spread(args, value)
 
         def write(args: tuple[Any, ...]) -> None:
             self._staged[args] = value
@@ -403,6 +405,22 @@ class StagedArray(ArrayViews):
             ledger.note(box)
         if selection is not None and not names and selection.shape == self.shape:
             ledger.forget_base()
+
+    def _spread(self, args: tuple[Any, ...], value: Any) -> Any:
+        """Return a value in the shape of a selection of blocks.
+
+        h5py, up to 3.16, broadcasts over blocks as if they were one element wide.
+        """
+        selection = parse(split_names(args)[1], self.shape)
+        structured = self.dtype.kind in "OV"
+        if selection is None or (structured and isinstance(value, np.ndarray)):
+            return value
+        shape = tuple(len(axis) for axis in selection.axes if not axis.scalar)
+        try:
+            values = np.asarray(value, dtype=self.dtype.base if structured else None)
+            return np.broadcast_to(values, shape)
+        except (TypeError, ValueError):
+            return value  # h5py says what is wrong with it
 
     def _values(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, NDArray[Any]]]:
         ledger = self._ledger
