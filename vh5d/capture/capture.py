@@ -17,6 +17,7 @@ from vh5d.capture.options import CaptureOptions, CaptureResult, KeptAs, utc_now
 from vh5d.capture.scan import Scan, scan
 from vh5d.capture.stage import StagedTree, keep_aside, stage_tree
 from vh5d.capture.watchful import WatchfulSource
+from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.recovery import RECOVERED
 from vh5d.store.blueprint import blueprint
 from vh5d.store.images import Image, SourceFacts, read_image, write_image
@@ -35,6 +36,7 @@ def capture(
     cause: str = "snapshot",
     clock: Callable[[], datetime] = utc_now,
     progress: Progress | None = None,
+    disk: Disk | None = None,
 ) -> CaptureResult:
     """Keep the present state of a source as a new version, unless it is the last one's.
 
@@ -55,6 +57,8 @@ def capture(
         Tells the time.
     progress
         Called with bytes done and bytes in all.
+    disk
+        What reads and writes the store.
 
     Raises
     ------
@@ -66,7 +70,9 @@ def capture(
     started = time.monotonic()
     with (
         WatchfulSource(Path(source), busy=options.busy) as watched,
-        begin(Path(store), timeout=options.timeout, mode=watched.store_mode) as transaction,
+        begin(
+            Path(store), timeout=options.timeout, mode=watched.store_mode, disk=disk
+        ) as transaction,
     ):
         job = _Job(watched, transaction, options, cause, progress)
         version = job.run(clock)

@@ -1,0 +1,1 @@
+"""For tests of what you keep in stores: disks that fail, machines that lose power."""
