@@ -330,3 +330,17 @@ def test_references_count_by_where_they_lead(versions):
     assert found.keys() == {"/x", "/refs"}
     (sample,) = found["/refs"].dataset.values.samples
     assert (sample.before, sample.after) == ("-> /y", "-> /x")
+
+
+def test_the_same_bytes_behind_other_filters_are_a_change(versions):
+    def first(file):
+        data = np.arange(8, dtype="i2")
+        file.create_dataset("x", data=data, chunks=(8,), shuffle=True)
+
+    def second(file):
+        _, stored = file["x"].id.read_direct_chunk((0,))
+        file["x"].id.write_direct_chunk((0,), stored, filter_mask=1)
+
+    dataset = versions(first, second)["/x"].dataset
+    assert dataset.changed_chunks == 1
+    assert dataset.values.differing > 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.errors import StoreDamagedError, UsageError
+from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.store import encoding, layout
 from vh5d.store.datasets import Read, records_of
 from vh5d.store.encoding import Encoding
@@ -52,8 +54,27 @@ class Blueprint:
     chunks: NDArray[np.intp]
 
 
-def blueprint(read: Read, file: h5py.File, pools: Pools, version: str) -> Blueprint:
+RecordsOf: TypeAlias = Callable[[ObjectEntry], ChunkRecords]
+
+
+def blueprint(
+    read: Read,
+    file: h5py.File,
+    pools: Pools,
+    version: str,
+    *,
+    records: RecordsOf | None = None,
+) -> Blueprint:
     """Return how to make a version's file again.
+
+    Parameters
+    ----------
+    read, file, pools
+        The store.
+    version
+        Its name.
+    records
+        Returns the index records of a dataset of the version; by default they are read.
 
     Raises
     ------
@@ -70,7 +91,8 @@ def blueprint(read: Read, file: h5py.File, pools: Pools, version: str) -> Bluepr
         )
     encodings = _encodings(image)
     tree = file[f"{layout.VERSIONS}/{version}"]
-    located = [_locate(read, tree, entry) for entry in image.objects if entry.chunks]
+    find = records or (lambda entry: read_records_of(read, tree, entry))
+    located = [_locate(find(entry), entry, version) for entry in image.objects if entry.chunks]
     located.append(_locate_pages(image, pools))
     entries = [entry for entry in image.objects if entry.chunks]
     kinds = [
@@ -92,16 +114,26 @@ def _encodings(image: Image) -> tuple[Encoding, ...]:
     return tuple(encoding.by_name(name) for name in dict.fromkeys(names))
 
 
-def _locate(read: Read, tree: h5py.Group, entry: ObjectEntry) -> NDArray[np.uint64]:
+def read_records_of(read: Read, tree: h5py.Group, entry: ObjectEntry) -> ChunkRecords:
+    """Return the index records of a dataset of a version.
+
+    Raises
+    ------
+    StoreDamagedError
+        There is no such dataset, or its index is damaged.
+    """
     dataset = tree.get(entry.path.lstrip(b"/"))
     if not isinstance(dataset, h5py.Dataset):
         raise StoreDamagedError(
             f"{tree.name}: no dataset {entry.path!r} although its image has one"
         )
-    records = records_of(read, dataset)
+    return records_of(read, dataset)
+
+
+def _locate(records: ChunkRecords, entry: ObjectEntry, version: str) -> NDArray[np.uint64]:
     if len(records) != entry.chunks:
         raise StoreDamagedError(
-            f"{dataset.name}: {len(records)} chunks, but its image lists {entry.chunks}"
+            f"{version}: {entry.path!r} has {len(records)} chunks, its image lists {entry.chunks}"
         )
     return np.stack([records.addresses, records.sizes, records.masks.astype(np.uint64)], axis=1)
 

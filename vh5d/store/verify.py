@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.errors import StoreDamagedError, StoreError, UsageError
-from vh5d.hdf5.index_walk import unseen_records
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.store.blueprint import Blueprint, blueprint
-from vh5d.store.datasets import index_of, records_of
 from vh5d.store.images import ObjectEntry, read_image
 from vh5d.store.pieces import digest
 from vh5d.store.pools import HASH_NBYTES, Hashes
 from vh5d.store.reader import StoreReader, open_store
+from vh5d.store.verify_indexes import Indexes
 from vh5d.store.verify_pools import CheckedPool, Progress, check_pool, pool_nbytes
 from vh5d.store.verify_trees import check_tree
 from vh5d.store.versions import VersionInfo
@@ -133,12 +132,14 @@ class _Check:
     progress: Progress | None
     problems: list[Problem] = field(default_factory=list)
     pools: dict[str, CheckedPool] = field(default_factory=dict)
-    seen_nodes: set[int] = field(default_factory=set)
     seen_objects: set[int] = field(default_factory=set)
     versions: int = 0
     chunks: int = 0
     done: int = 0
     total: int = 0
+
+    def __post_init__(self) -> None:
+        self.indexes = Indexes(self.reader)
 
     def run(self) -> None:
         self._check_pools()
@@ -195,6 +196,7 @@ class _Check:
             return []
 
     def _check_version(self, version: VersionInfo) -> None:
+        self._guard("object", version, lambda: self.indexes.begin(version))
         whole = self._guard("image", version, lambda: self._check_image(version))
         self._guard("index", version, lambda: self._check_indexes(version))
         if version.kept_as != "bytes":
@@ -224,7 +226,9 @@ class _Check:
         reader = self.reader
         if read_image(reader.file, version.name) is None:
             return None
-        plan = blueprint(reader.read, reader.file, reader.pools, version.name)
+        plan = blueprint(
+            reader.read, reader.file, reader.pools, version.name, records=self.indexes.records
+        )
         hashes, missing = self._hashes(plan)
         if missing:
             self._add("image", version, f"{missing} pieces of its file are damaged or missing")
@@ -255,29 +259,24 @@ class _Check:
         return self.pools[pool].rows_at(addresses, sizes)
 
     def _check_indexes(self, version: VersionInfo) -> None:
-        """Check the indexes of the version's datasets, but for nodes that were checked before."""
+        """Check the indexes of the version's datasets, but for those that were checked before."""
+        spotless = not any(len(each.bad) for each in self.pools.values())
         image = read_image(self.reader.file, version.name)
         for entry in image.objects if image is not None else ():
-            if entry.encoding is None:
+            if entry.encoding is None or (spotless and self.indexes.had(entry)):
                 continue
             path = os.fsdecode(entry.path)
             try:
-                damaged = self._damaged_chunks(version, entry)
+                damaged = self._damaged_chunks(entry)
             except DAMAGE as error:
                 self._add("index", version, str(error), path)
                 continue
             if damaged:
                 self._add("chunk", version, f"{damaged} chunks are damaged or missing", path)
 
-    def _damaged_chunks(self, version: VersionInfo, entry: ObjectEntry) -> int:
-        reader, pool = self.reader, str(entry.encoding)
-        dataset = reader.tree(version)[entry.path.lstrip(b"/")]
-        if any(len(each.bad) for each in self.pools.values()) or pool not in self.pools:
-            records = records_of(reader.read, dataset)  # all of them: which are affected?
-        else:
-            index = index_of(reader.read, dataset)
-            records = unseen_records(reader.read, index.root, index.format, self.seen_nodes)
-        return int((self._rows(pool, records.addresses, records.sizes) < 0).sum())
+    def _damaged_chunks(self, entry: ObjectEntry) -> int:
+        records = self.indexes.records(entry)
+        return int((self._rows(str(entry.encoding), records.addresses, records.sizes) < 0).sum())
 
     def _check_objects(self, version: VersionInfo, plan: Blueprint | None) -> None:
         for path, message in check_tree(self.reader, version, plan, self.seen_objects):
