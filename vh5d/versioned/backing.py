@@ -37,6 +37,11 @@ class Backing:
         self._sequence = -1
 
     @property
+    def name(self) -> str:
+        """Name of the file."""
+        return str(self.file.filename)
+
+    @property
     def writable(self) -> bool:
         """Whether versions may be made."""
         return bool(self.file.mode == "r+")
@@ -132,6 +137,11 @@ class AtomicBacking(Backing):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def name(self) -> str:
+        """Path of the file."""
+        return str(self._atomic.path)
 
     def _open(self, mode: str) -> h5py.File:
         return h5py.File(self._atomic, mode, libver=layout.LIBVER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -50,16 +49,21 @@ def difference(read: Read, one: h5py.Dataset, other: h5py.Dataset) -> Difference
 
 def _candidates(
     read: Read, one: h5py.Dataset, other: h5py.Dataset, chunks: tuple[int, ...]
-) -> Iterator[Place]:
-    """Yield places of the chunks that may differ, in row-major order."""
-    try:
-        if one.chunks == other.chunks and one.dtype == other.dtype:
-            yield from _by_index(read, one, other)
-            return
-    except StoreDamagedError:
-        pass  # not an index of ours: every chunk may
+) -> list[Place]:
+    """Return places of the chunks that may differ, in row-major order."""
     longest = [max(lengths) for lengths in zip(one.shape, other.shape, strict=True)]
-    yield from product(*(range(-(-n // c)) for n, c in zip(longest, chunks, strict=True)))
+    grid = [range(-(-n // c)) for n, c in zip(longest, chunks, strict=True)]
+    if one.chunks != other.chunks or one.dtype != other.dtype:
+        return list(product(*grid))
+    try:
+        places = set(_by_index(read, one, other))
+    except StoreDamagedError:  # not an index of ours
+        return list(product(*grid))
+    for axis, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)):
+        if a != b:
+            grown = range(min(a, b) // chunks[axis], len(grid[axis]))
+            places.update(product(*grid[:axis], grown, *grid[axis + 1 :]))
+    return sorted(places)
 
 
 def _by_index(read: Read, one: h5py.Dataset, other: h5py.Dataset) -> list[Place]:

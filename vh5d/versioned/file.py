@@ -102,7 +102,7 @@ class VersionedHDF5File:
     def __repr__(self) -> str:
         if self.closed:
             return f"<Closed {type(self).__name__}>"
-        return f'<{type(self).__name__} object "{self.f.filename}" (mode {self.f.mode})>'
+        return f'<{type(self).__name__} object "{self._open().name}" (mode {self.f.mode})>'
 
     def _open(self) -> Backing:
         if self._backing is None or self.closed:
@@ -194,7 +194,7 @@ class VersionedHDF5File:
             raise ValueError("a version's name does not begin with '/': use f for the file itself")
         versions = self._versions
         name = version or layout.FIRST_VERSION
-        if name.split("/")[0] not in versions or name not in versions:
+        if "/" in name or name not in versions:
             raise KeyError(f"Version {version!r} not found")
         group = versions[name]
         if self.f.mode == "r":
@@ -257,7 +257,7 @@ class VersionedHDF5File:
         """
         backing, versions = self._open(), self._versions
         if not backing.writable:
-            raise ValueError(f"{self.f.filename} is open for reading only")
+            raise ValueError(f"{backing.name} is open for reading only")
         name = str(uuid.uuid4()) if version_name is None else version_name
         history.check_new(versions, name)
         previous = self.current_version if prev_version is None else prev_version

@@ -108,6 +108,16 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
         self._reach_all()
         return super().visititems(func)
 
+    def visit_links(self, func: Callable[[str], Any]) -> Any:
+        """Call a function with the name of every link below the group."""
+        self._reach_all()
+        return super().visit_links(func)
+
+    def visititems_links(self, func: Callable[[str, Any], Any]) -> Any:
+        """Call a function with the name of every link below the group, and the link."""
+        self._reach_all()
+        return super().visititems_links(func)
+
     def _reach_all(self) -> None:
         if self._stage is not None:
             self._stage.reach_all(self.id)
@@ -213,6 +223,8 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
             super().copy(source, dest, name, **options)
             return
         stage = target._to_write(name if target is not self else dest)  # noqa: SLF001
+        if not isinstance(source, h5py.HLObject) and source not in self:
+            super().copy(source, dest, name, **options)  # refused in h5py's words
         origin = source if isinstance(source, h5py.HLObject) else self[source]
         where = _destination(origin, source, name) if isinstance(dest, h5py.HLObject) else dest
         original = stage.in_draft(origin)
