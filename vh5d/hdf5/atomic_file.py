@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from vh5d.errors import (
     StoreBusyError,
     StoreConflictError,
@@ -387,6 +389,12 @@ class AtomicFile:
         with refusals(self.path):
             return returnable(self._fd, ranges)
 
+    def has_holes(self) -> bool:
+        """Whether the file system can give back parts of a file."""
+        past_the_end = self._disk.size(self._fd)
+        with refusals(self.path):
+            return punch(self._disk, self._fd, np.array([[past_the_end, past_the_end + 1]]))
+
     def return_space(self, ranges: Ranges, progress: Progress | None = None) -> bool:
         """Give bytes that nothing in the committed state names back to the file system.
 
@@ -416,10 +424,16 @@ class AtomicFile:
         with refusals(self.path), self._exclusive():
             return punch(self._disk, self._fd, ranges, progress)
 
-    def begin_replacement(self) -> AtomicFile:
+    @contextlib.contextmanager
+    def replacement(self) -> Iterator[AtomicFile]:
         """Begin a file beside the store that is to take its place; see `replace_by`.
 
-        It is gone if it is not committed and put in place: the next writer removes it.
+        It is removed if it did not when the block ends; after a crash the next writer does that.
+
+        Yields
+        ------
+        AtomicFile
+            To be filled and committed.
 
         Raises
         ------
@@ -428,7 +442,11 @@ class AtomicFile:
         """
         with refusals(self.path):
             path, fd = make_replacement(self._disk, self.path, os.fstat(self._fd))
-        return AtomicFile(path, fd, NoLock(), disk=self._disk, timeout=self._timeout)
+        try:
+            with AtomicFile(path, fd, NoLock(), disk=self._disk, timeout=self._timeout) as new:
+                yield new
+        finally:
+            remove_replacement(self._disk, self.path)
 
     def replace_by(self, new: AtomicFile) -> None:
         """Put a committed replacement in the store's place, in one step.

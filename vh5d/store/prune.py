@@ -4,7 +4,8 @@ In this order, so that an interruption costs space at most, and that until the n
 
 1. One commit: the versions are unlinked, and chunks that no other version has marked as dead.
 2. Holes are punched where nothing lives any more.
-3. One commit: datasets of `/spaces` that are all hole by now are unlinked.
+3. One commit: datasets of `/spaces` that are all hole by now are unlinked; then holes again, where
+   what HDF5 had for them lay between others.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from vh5d.errors import StoreBusyError
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.free_space import freed_space
 from vh5d.hdf5.punching import Progress
-from vh5d.hdf5.ranges import Ranges, intersect, merge, total
+from vh5d.hdf5.ranges import NONE, Ranges, intersect, merge, subtract, total
 from vh5d.store import layout
 from vh5d.store.dropping import Chosen, Selection, drop, select
 from vh5d.store.reachability import Reached, reach_all
 from vh5d.store.transaction import Transaction, begin
+
+_NO_HOLES = "its file system cannot give back parts of a file: `vh5d compact` rewrites it"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def prune(
     with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
         job = _Job(transaction, allow_empty=allow_empty)
         job.stage(chosen)
-        if not dry_run:
+        if dry_run:
+            job.foresee()
+        else:
             job.commit(progress)
         return PruneResult(
             store=path,
@@ -130,57 +135,94 @@ class _Job:
     def __init__(self, transaction: Transaction, *, allow_empty: bool) -> None:
         self._transaction = transaction
         self._atomic = transaction.atomic
+        self._base = transaction.file.userblock_size
         self._allow_empty = allow_empty
+        self._freed = NONE
 
     def stage(self, chosen: Chosen) -> None:
-        """Find what goes, take it out, and see what that leaves to give back."""
+        """Find what goes and take it out."""
         transaction, file = self._transaction, self._transaction.file
-        base = file.userblock_size
         self.selection = select(file, chosen, allow_empty=self._allow_empty)
         self.reached = reach_all(
             file, transaction.read, transaction.pools, without=self.selection.dropped
         )
         self.chunks_dropped = drop(file, transaction.pools, self.selection, self.reached)
+        self._empty = self.reached.spaces.untouched(self.reached.live)
+        self._close(file)
+
+    def _close(self, file: h5py.File) -> None:
+        """Close the file; take note of what HDF5 has freed in it, and forgets now."""
         file.flush()
-        freed = freed_space(file.id)
-        before = self._content(freed + base)
+        freed = freed_space(file.id) + self._base
+        before = self._content(freed)
         file.close()
-        # Nothing may have taken the place of what was free; HDF5 has no reason to, so see.
-        untouched = np.array(before, object) == np.array(self._content(freed + base), object)
-        dead = np.concatenate([self.reached.dead, freed[untouched.astype(bool)]]) + base
-        size = min(self._atomic.size, self._atomic.base)
-        self._holes = self._atomic.returnable(intersect(dead, np.array([[0, size]])))
-        cut = self._atomic.returnable(np.array([[size, self._atomic.base]]))
-        appended = max(0, self._atomic.size - self._atomic.base)
-        self.bytes_returned = total(merge(self._holes)) + total(merge(cut)) - appended
+        # HDF5 has no reason to put anything there when it closes a flushed file. See that it holds.
+        same = [a == z for a, z in zip(before, self._content(freed), strict=True)]
+        self._freed = merge(np.concatenate([self._freed, freed[np.array(same, bool)]]))
 
     def _content(self, ranges: Ranges) -> list[bytes]:
-        return [self._atomic.pread(a, z - a) for a, z in ranges.tolist()]
+        return [self._atomic.pread(start, stop - start) for start, stop in ranges.tolist()]
+
+    def foresee(self) -> None:
+        """Say what committing would return."""
+        if self._empty and self._atomic.has_holes():
+            self._unlink_empty_spaces()
+            self._settle(self._holes(tidied=True))
+        elif self._atomic.has_holes():
+            self._settle(self._holes(tidied=False))
+        else:
+            self._settle(NONE)
+            self.hint = _NO_HOLES
 
     def commit(self, progress: Progress | None) -> None:
         """Commit, give the space back, and tidy up."""
+        holes = self._holes(tidied=False)
+        self._settle(NONE)
         self._transaction.commit()
-        try:
-            supported = self._atomic.return_space(self._holes, progress)
-        except StoreBusyError as error:
-            self._keep_for_later(f"{error.message}: the next prune gives the space back")
-            return
-        if not supported:
-            self._keep_for_later(
-                "its file system cannot give back parts of a file: `vh5d compact` rewrites it"
-            )
-            return
-        self._unlink_empty_spaces()
-
-    def _keep_for_later(self, hint: str) -> None:
-        self.hint = hint
-        self.bytes_returned -= total(merge(self._holes))
+        if self._return(holes, progress) and self._empty:
+            self._unlink_empty_spaces()
+            holes = self._holes(tidied=True)
+            self._settle(NONE)
+            self._atomic.commit()
+            self._return(holes, None)
 
     def _unlink_empty_spaces(self) -> None:
-        empty = self.reached.spaces.untouched(self.reached.live)
-        if not empty:
-            return
+        """Unlink datasets of `/spaces` that nothing leads into: their names would pile up."""
         with h5py.File(self._atomic, "r+", libver=layout.LIBVER) as file:
-            for name in empty:
+            for name in self._empty:
                 del file[layout.SPACES][name]
-        self._atomic.commit()
+            self._close(file)
+
+    def _holes(self, *, tidied: bool) -> Ranges:
+        """Return what takes space and is dead below the end of the file that is staged.
+
+        Parameters
+        ----------
+        tidied
+            Whether empty spaces are unlinked. HDF5 may have put something else in their place, so
+            of these only that is dead that it calls free.
+        """
+        spaces = self.reached.spaces
+        dead = self.reached.dead
+        if tidied:
+            dead = subtract(dead, spaces.of(self._empty))
+        end = min(self._atomic.size, self._atomic.base)
+        dead = merge(np.concatenate([dead + self._base, self._freed]))
+        return self._atomic.returnable(intersect(dead, np.array([[0, end]])))
+
+    def _settle(self, holes: Ranges) -> None:
+        """Count what comes back by holes, and by the end of the file coming nearer."""
+        size, base = self._atomic.size, self._atomic.base
+        cut = self._atomic.returnable(np.array([[size, base]]))
+        self.bytes_returned += total(holes) + total(cut) - max(0, size - base)
+
+    def _return(self, holes: Ranges, progress: Progress | None) -> bool:
+        try:
+            if not self._atomic.return_space(holes, progress):
+                self.hint = _NO_HOLES
+                return False
+        except StoreBusyError as error:
+            self.hint = f"{error.message}: the next prune gives the space back"
+            return False
+        self.bytes_returned += total(holes)
+        return True
