@@ -144,7 +144,7 @@ def _read(read_into: ReadInto, pieces: Pieces, batch: slice) -> list[memoryview]
     offsets = pieces.offsets[batch].tolist()
     ends = (pieces.offsets[batch] + pieces.nbytes[batch]).tolist()
     start, stop = offsets[0], max(ends)
-    buffer = memoryview(bytearray(stop - start))
+    buffer = np.empty(stop - start, np.uint8).data
     read_into(start, buffer)
     return [buffer[a - start : z - start] for a, z in zip(offsets, ends, strict=True)]
 

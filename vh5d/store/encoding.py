@@ -155,11 +155,19 @@ def shuffle(data: bytes | memoryview, itemsize: int) -> bytes | memoryview:
     if itemsize == 1:
         return data
     flat = np.frombuffer(data, np.uint8)
-    whole = len(flat) // itemsize * itemsize
-    body = np.ascontiguousarray(flat[:whole].reshape(-1, itemsize).T).reshape(-1)
-    if whole == len(flat):
-        return body.data
-    return body.tobytes() + flat[whole:].tobytes()
+    count = len(flat) // itemsize
+    out = np.empty(len(flat), np.uint8)
+    out[count * itemsize :] = flat[count * itemsize :]
+    elements = flat[: count * itemsize]
+    if itemsize in {2, 4, 8}:  # shifting whole words is several times faster than transposing
+        words = elements.view(f"<u{itemsize}")
+        for byte in range(itemsize):
+            plane = out[byte * count : (byte + 1) * count]
+            np.right_shift(words, 8 * byte, out=plane, casting="unsafe")
+    else:
+        planes = out[: count * itemsize].reshape(itemsize, count)
+        planes[...] = elements.reshape(count, itemsize).T
+    return out.data
 
 
 def unshuffle(data: bytes, itemsize: int) -> bytes:

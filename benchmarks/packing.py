@@ -1,6 +1,6 @@
 """How well and how fast the encodings of vh5d pack detector frames, beside zlib.
 
-Run it: ``python benchmarks/encodings.py``. One thread; the frames are Poisson counts.
+Run it: ``python benchmarks/packing.py``. One thread; the frames are Poisson counts.
 """
 
 from __future__ import annotations
