@@ -339,6 +339,8 @@ def test_the_same_bytes_behind_other_filters_are_a_change(versions):
 
     def second(file):
         _, stored = file["x"].id.read_direct_chunk((0,))
+        # Anew: HDF5 forgets the mask of a chunk that it writes over in place.
+        replace(file, "x", shape=(8,), dtype="i2", chunks=(8,), shuffle=True)
         file["x"].id.write_direct_chunk((0,), stored, filter_mask=1)
 
     dataset = versions(first, second)["/x"].dataset
