@@ -12,19 +12,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
-from h5py import h5d, h5g, h5o, h5p, h5s, h5t, h5z
+from h5py import h5d, h5g, h5o, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
+from vh5d.hdf5.address import open_by_address
+from vh5d.hdf5.allocation import allocate
+from vh5d.hdf5.block_image import UNDEFINED, BlockImage
 from vh5d.hdf5.copying import copy_object, group_properties
 from vh5d.hdf5.dataset_info import OpenDataset, Storage, allocated_blocks, open_dataset
 from vh5d.hdf5.extents import chunk_extents
-from vh5d.hdf5.references import H5PY_ERRORS, Translate, Translator
+from vh5d.hdf5.index_format import IndexFormat
+from vh5d.hdf5.object_header import add_dataset_header
+from vh5d.hdf5.references import Translate, Translator
 from vh5d.hdf5.type_version import portable
 
 CHUNK_ELEMENTS = 4096  # of one-dimensional data for which nobody chose a chunk shape
 CHUNK_NBYTES = 1 << 20  # and at most so many bytes
+# Deflate, shuffle, Fletcher-32: their parameters stay what they are.
+SETTLED_FILTERS = (1, 2, 3)
 LEAST_CHUNK_ELEMENTS = 64  # of data that is stored again as a whole when it changes
 
 
@@ -63,15 +71,7 @@ def stub_dataset(file_id: Any, dataset: OpenDataset) -> Any:
         dcpl, space = resizable(dataset.dcpl, dataset.info.shape or (), dataset.type_id)
     elif dataset.info.chunks is not None:
         dcpl.set_alloc_time(h5d.ALLOC_TIME_INCR)
-    type_id = portable(dataset.type_id)
-    try:
-        made = h5d.create(file_id, None, type_id, space, dcpl)
-    except H5PY_ERRORS:
-        if not dcpl.get_nfilters():
-            raise
-        # A filter is missing: what is read comes from the original, which names it.
-        dcpl.remove_filter(h5z.FILTER_ALL)
-        made = h5d.create(file_id, None, type_id, space, dcpl)
+    made = _create(file_id, portable(dataset.type_id), space, dcpl)
     comment = native.comment_of(dataset.id)
     if comment:
         native.set_comment(made, comment)
@@ -103,7 +103,31 @@ def grown_stub(dataset_id: Any) -> Any:
         itemsize = dataset.type_id.get_size()
         dcpl.set_chunk(default_chunks(shape, itemsize, whole=not dataset.layout.plain))
     space = h5s.create_simple(shape, (h5s.UNLIMITED,) * len(shape))
-    return h5d.create(dataset_id, None, dataset.type_id, space, dcpl)
+    return _create(dataset_id, dataset.type_id, space, dcpl)
+
+
+def _create(loc: Any, type_id: Any, space: Any, dcpl: Any) -> Any:
+    """Create an anonymous dataset whose filters have exactly the parameters of `dcpl`.
+
+    Some filters add to their parameters whenever a dataset is created with them, so that what was
+    taken from a dataset would not describe another's chunks.
+    """
+    filters = [dcpl.get_filter(i)[0] for i in range(dcpl.get_nfilters())]
+    if all(code in SETTLED_FILTERS for code in filters):
+        return h5d.create(loc, None, type_id, space, dcpl)
+    chunks = dcpl.get_chunk()
+    fmt = IndexFormat.for_chunks(
+        len(chunks), math.prod(chunks) * type_id.get_size(), filtered=True, n=0
+    )
+    image = BlockImage()
+    header = add_dataset_header(
+        image, type_id=type_id, space=space, dcpl=dcpl, index=UNDEFINED, fmt=fmt
+    )
+    root = h5py.Group(h5g.open(loc, b"/"))
+    name = f"vh5d-{uuid.uuid4()}"
+    base = allocate(root, name, len(image)) - root.file.userblock_size
+    root[name][...] = np.frombuffer(image.render(base), np.uint8)
+    return open_by_address(loc, image.resolve(header, base))
 
 
 def default_chunks(

@@ -17,6 +17,7 @@ from vh5d.store.datasets import Read
 from vh5d.store.h5py_medium import H5pyMedium
 from vh5d.store.reader import StoreReader, open_store
 from vh5d.store.staging import Medium, StagingArea
+from vh5d.versioned.graph import Graph
 
 
 class Backing:
@@ -33,6 +34,7 @@ class Backing:
 
     def __init__(self, file: h5py.File) -> None:
         self.file = file
+        self.graph = Graph(file)
         self._area: StagingArea | None = None
         self._sequence = -1
 
@@ -66,7 +68,12 @@ class Backing:
         # Whoever else has committed through this file has made what is known here stale.
         if self._area is None or self._sequence != self._last_sequence():
             self._area = StagingArea(self.file, self._medium())
+            self.graph = Graph(self.file)
         return self._area
+
+    def forget(self) -> None:
+        """Forget what is known of the file: something was deleted from it."""
+        self._area = None
 
     def reader(self) -> Read:
         """Return what reads the store's bytes, by HDF5's addresses."""

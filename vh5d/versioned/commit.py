@@ -14,6 +14,7 @@ from vh5d.store import layout
 from vh5d.store.datasets import stage_header
 from vh5d.store.staging import StagingArea
 from vh5d.versioned.changes import Changes
+from vh5d.versioned.graph import Graph
 from vh5d.versioned.stage import Node, Stage
 from vh5d.versioned.values import StagedValues, stage_values
 
@@ -27,11 +28,14 @@ class Commit:
         The draft.
     area
         The commit.
+    graph
+        Who uses whom in the versions before.
     """
 
-    def __init__(self, stage: Stage, area: StagingArea) -> None:
+    def __init__(self, stage: Stage, area: StagingArea, graph: Graph) -> None:
         self._stage = stage
         self._area = area
+        self._graph = graph
         self._nodes = {address_of(node.id): node for node in stage.objects()}
         self._values: dict[int, StagedValues] = {}
         self._made: dict[int, Any] = {}
@@ -53,12 +57,13 @@ class Commit:
         self._made[root] = copy_object(
             self._stage.root.id, versions.id, name.encode(), utf8=not name.isascii()
         )
-        for address, node in self._nodes.items():
-            if address in self._changed and is_group(node.id):
-                for entry in list_links(node.id):
-                    self._link(node, entry, self._made[address])
-        for address in self._changed & self._made.keys():
-            self._finish(self._nodes[address], self._made[address], root=address == root)
+        pending = [root]
+        while pending:
+            address = pending.pop()
+            for entry in list_links(self._nodes[address].id):
+                pending += self._link(self._nodes[address], entry, self._made[address])
+        for address, made in self._made.items():
+            self._finish(self._nodes[address], made, root=address == root)
         unchanged = {
             address: node.base
             for address, node in self._nodes.items()
@@ -70,15 +75,27 @@ class Commit:
         changes = Changes(self._stage)
         changed = {address_of(self._stage.root.id)}
         for address, node in self._nodes.items():
-            if is_dataset(node.id) and is_array(open_dataset(node.id)):
-                self._values[address] = stage_values(self._area, node)
-                if self._values[address].changed:
-                    changed.add(address)
-            if changes.differs(node):
+            if changes.differs(node) or self._values_differ(address, node):
                 changed.add(address)
-        self._changed = changes.spread(changed)
+        changed = changes.spread(changed)
+        bases = [self._nodes[address].base_address for address in changed]
+        replaced = [address for address in bases if address is not None]
+        for base in self._graph.dependents(address_of(self._stage.previous.id), replaced):
+            node = self._stage.adopt(open_by_address(self._area.file.id, base))
+            address = address_of(node.id)
+            self._nodes.setdefault(address, self._stage.node_of(node.id))
+            changed.add(address)
+        self._changed = changed
+
+    def _values_differ(self, address: int, node: Node) -> bool:
+        if not is_dataset(node.id) or not is_array(open_dataset(node.id)):
+            return False
+        self._values[address] = stage_values(self._area, node)
+        return self._values[address].changed
 
     def _place_arrays(self) -> None:
+        for address in self._changed - self._values.keys():
+            self._values_differ(address, self._nodes[address])
         addresses = [address for address in self._values if address in self._changed]
         headers = []
         for address in addresses:
@@ -102,22 +119,30 @@ class Commit:
         (dataset,) = self._area.place([stage_header(self._area, staged.spec, staged.index)])
         return dataset.id
 
-    def _link(self, group: Node, entry: SourceLink, made: Any) -> None:
+    def _link(self, group: Node, entry: SourceLink, made: Any) -> list[int]:
+        """Make a link again; return the address of a group that was made for it, if one was."""
         if entry.kind is not LinkKind.HARD:
             copy_link(entry, made)
-            return
+            return []
         address = entry.address
         if self._stage.is_placeholder(address):
-            base = open_by_address(self._area.file.id, group.waiting[entry.name])
-            link(base, made, entry.name, utf8=entry.utf8)
-        elif address in self._made:
+            base = group.waiting[entry.name]
+            node = self._stage.standing_for(base)
+            address = address_of(node.id) if node is not None else 0
+            if address not in self._changed:
+                opened = open_by_address(self._area.file.id, base)
+                link(opened, made, entry.name, utf8=entry.utf8)
+                return []
+        if address in self._made:
             link(self._made[address], made, entry.name, utf8=entry.utf8)
-        elif address not in self._changed:
-            link(self._nodes[address].base, made, entry.name, utf8=entry.utf8)
-        else:
-            node = self._nodes[address]
-            source = node.id if node.source is None else node.source
-            self._made[address] = copy_object(source, made, entry.name, utf8=entry.utf8)
+            return []
+        node = self._nodes[address]
+        if address not in self._changed:
+            link(node.base, made, entry.name, utf8=entry.utf8)
+            return []
+        source = node.id if node.source is None else node.source
+        self._made[address] = copy_object(source, made, entry.name, utf8=entry.utf8)
+        return [address] if is_group(node.id) else []
 
     def _finish(self, node: Node, made: Any, *, root: bool) -> None:
         own = layout.RESERVED_ATTRIBUTES if root else ()

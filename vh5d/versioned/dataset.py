@@ -112,9 +112,12 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
     def resize(self, size: Any, axis: int | None = None) -> None:
         """Resize the dataset, or one axis of it, as h5py does."""
         values = self._own()
+        before = self.shape
         super().resize(size, axis)
         if values is not None:
             values.resize(self.shape)
+            if any(new < old for new, old in zip(self.shape, before, strict=True)):
+                self._writable().node_of(self.id).cut = True
 
     def make_scale(self, name: str = "") -> None:
         """Make the dataset a dimension scale."""

@@ -281,7 +281,7 @@ class VersionedHDF5File:
         stage.check()
         history.check_new(self._versions, stage.name)
         with backing.transaction() as area:
-            commit = Commit(stage, area)
+            commit = Commit(stage, area, backing.graph)
             made = commit.run()
             area.finish_version(
                 stage.name,
@@ -308,7 +308,9 @@ class VersionedHDF5File:
             raise NotImplementedError("del is only supported for string keys")
         if item not in self:
             raise KeyError(item)
-        with self._open().transaction() as area:
+        backing = self._open()
+        backing.forget()
+        with backing.transaction() as area:
             versions = area.file[layout.VERSIONS]
             before = versions[item].attrs["prev_version"]
             for name in history.names(versions):
@@ -320,6 +322,7 @@ class VersionedHDF5File:
             images = area.file[layout.IMAGES]
             if item in images:
                 del images[item]
+        backing.forget()
 
     def get_diff(self, name: str, version1: str, version2: str) -> Difference:
         """Return what differs in a dataset between two versions.

@@ -64,6 +64,8 @@ class Node:
         Of a dataset: whether nobody chose how it is stored.
     array
         Of a dataset whose values are those of `source` with changes.
+    cut
+        Whether `array` was ever made smaller.
     """
 
     id: Any
@@ -73,6 +75,7 @@ class Node:
     source: Any | None = None
     implicit: bool = False
     array: StagedArray | None = None
+    cut: bool = False
 
     @property
     def base_address(self) -> int | None:

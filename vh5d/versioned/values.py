@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import h5py
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.errors import StoreDamagedError
-from vh5d.hdf5.chunk_index import build, update
+from vh5d.hdf5.chunk_index import build, read_records, update
 from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.dataset_info import open_dataset
 from vh5d.hdf5.dataset_spec import DatasetSpec, of_dataset
@@ -58,21 +58,19 @@ def stage_values(area: StagingArea, node: Node) -> StagedValues:
     before = _index_before(area, node)
     if node.array is not None:
         write_chunks(node.id, node.array.dirty() if before else node.array.to_chunks())
-    spec = _spec(node)
+    spec = of_dataset(node.id)
     if node.array is None and node.source is not None and before is None:
         return StagedValues(spec, None, changed=node.source is not node.base)
     if node.implicit and int(np.prod(spec.shape, dtype=object)) * spec.itemsize <= SMALL_NBYTES:
         return StagedValues(spec, None, changed=True)
-    chunks = _store_chunks(area, node, spec)
+    chunks = _store_chunks(area, node)
     if before is None:
         fresh = IndexFormat.for_chunks(
             len(spec.chunks), spec.chunk_nbytes, filtered=spec.filtered, n=len(chunks)
         )
         return StagedValues(spec, Index(build(chunks, fresh, area.image), fresh), changed=True)
-    index = before
-    removed = node.array.removed() if node.array is not None else ()
-    if len(chunks) or len(removed):
-        gone = np.asarray(removed, np.uint64).reshape(-1, len(spec.chunks))
+    index, gone = before, _gone(area, node, before)
+    if len(chunks) or len(gone):
         index = Index(*update(area.read, before.root, before.format, chunks, gone, area.image))
     same = index.root == before.root and node.source is node.base and not _resized(node)
     return StagedValues(spec, index, changed=not same)
@@ -88,25 +86,22 @@ def _index_before(area: StagingArea, node: Node) -> Index | None:
         return None  # not one of ours
 
 
-def _spec(node: Node) -> DatasetSpec:
-    spec = of_dataset(node.id)
-    if node.source is None:
-        return spec
-    dcpl = node.source.get_create_plist()
-    # A stub goes without filters that are missing here.
-    return replace(spec, dcpl=dcpl) if dcpl.get_nfilters() != spec.dcpl.get_nfilters() else spec
+def _gone(area: StagingArea, node: Node, before: Index) -> NDArray[np.uint64]:
+    """Return the places (m, ndim) of committed chunks that are not as they were."""
+    if node.array is None or not node.cut:
+        return np.empty((0, before.format.ndim), np.uint64)
+    # Of a sparse dataset only the chunks that exist can be counted.
+    scaled = read_records(area.read, before.root, before.format).scaled
+    return scaled[~node.array.keeps(scaled)]
 
 
 def _resized(node: Node) -> bool:
     return node.base is None or extent(node.id)[0] != extent(node.base)[0]
 
 
-def _store_chunks(area: StagingArea, node: Node, spec: DatasetSpec) -> ChunkRecords:
+def _store_chunks(area: StagingArea, node: Node) -> ChunkRecords:
     chunks = stored_chunks(node.id)
     masks = chunks.masks
-    skipped = spec.dcpl.get_nfilters() - node.id.get_create_plist().get_nfilters()
-    if skipped:
-        masks = np.full(len(chunks), (1 << skipped) - 1, np.uint32)
     pool = area.pools[RAW.name]
     rows = np.empty(len(chunks), np.int64)
     at, stored = 0, iter(chunks)
