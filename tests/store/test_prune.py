@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from tests.support.edits import OPERATIONS, apply, noise, write_noise
 from tests.support.history import History, sha256
 from tests.support.simulated_disk import PowerCutError, SimulatedDisk
 from vh5d.capture.capture import capture
@@ -24,6 +23,7 @@ from vh5d.capture.restore import restore
 from vh5d.errors import StoreBusyError, StoreMissingError, UsageError, VersionNotFoundError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.store import layout
+from vh5d.store.compact import compact
 from vh5d.store.dropping import select
 from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
@@ -36,20 +36,6 @@ SLACK = 4 * 4096  # what HDF5 itself adds or frees while the versions go
 @pytest.fixture
 def history(tmp_path):
     return History(tmp_path)
-
-
-def noise(seed, n):
-    return np.random.default_rng(seed).integers(0, 256, n, np.uint8)
-
-
-def write_noise(seed, n=200_000):
-    def change(file):
-        if "noise" not in file:
-            file.create_dataset("noise", n, "u1", chunks=(min(n, 10_000),))
-            file["steady"] = np.arange(3000)
-        file["noise"][:] = noise(seed, n)
-
-    return change
 
 
 def prune_history(history, chosen, **options):
@@ -284,62 +270,34 @@ def test_progress_ends_with_everything_returned(history):
     assert seen[-1][0] == seen[-1][1]
 
 
-OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("write"), st.integers(0, 3), st.integers(0, 5)),
-        st.tuples(st.just("grow"), st.integers(1, 4)),
-        st.tuples(st.just("table"), st.integers(0, 9)),
-        st.tuples(st.just("delete"), st.sampled_from(["a", "b", "words"])),
-        st.tuples(st.just("prune"), st.integers(0, 2**32)),
-    ),
-    min_size=4,
-    max_size=14,
-)
-
-
-def apply(file, operation):
-    kind, *arguments = operation
-    if kind == "write":
-        where, what = arguments
-        data = file.require_dataset("a", (8000,), "f8", chunks=(1000,), compression="gzip")
-        data[where * 2000 : where * 2000 + 500] = np.arange(500) * what
-    elif kind == "grow":
-        if "b" not in file:
-            file.create_dataset("b", (0, 700), "u2", maxshape=(None, 700), chunks=(4, 700))
-        n = len(file["b"])
-        file["b"].resize(n + arguments[0], axis=0)
-        file["b"][n:] = n
-    elif kind == "table":
-        for name in ("words", "group/contiguous"):
-            if name in file:
-                del file[name]
-        file["words"] = [f"word {i}" for i in range(arguments[0])]
-        file["group/contiguous"] = noise(arguments[0], 9000)
-    elif kind == "delete" and arguments[0] in file:
-        del file[arguments[0]]
-
-
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(OPERATIONS)
-def test_whatever_is_pruned_whenever_the_rest_is_as_it_was(operations):
+def test_whatever_is_dropped_whenever_the_rest_is_as_it_was(operations):
     with tempfile.TemporaryDirectory() as directory:
         history = History(Path(directory))
         for operation in operations:
-            if operation[0] != "prune":
+            if operation[0] == "thin":
+                if history.copies:
+                    going = some(history.copies, operation[1])
+                    assert set(prune_history(history, going).dropped) == going
+                    assert prune(history.store, []).bytes_returned <= SLACK
+            elif operation[0] == "compact":
+                if history.copies:
+                    compact(history.store)
+            else:
                 history.edit(lambda file, operation=operation: apply(file, operation))
-            elif history.copies:
-                chance = random.Random(operation[1])
-                going = {name for name in history.copies if chance.random() < 0.5}
-                if len(going) == len(history.copies):
-                    going.pop()
-                result = prune_history(history, going)
-                assert set(result.dropped) == going
-                assert prune(history.store, []).bytes_returned <= SLACK
         history.check()
         if history.copies:
             assert names(history.store) == list(history.copies)
             found = verify(history.store)
             assert found.ok, found.problems
+
+
+def some(names, seed):
+    """Return some of the names, never all."""
+    chance = random.Random(seed)
+    chosen = {name for name in names if chance.random() < 0.5}
+    return chosen if len(chosen) < len(names) else chosen - {next(iter(chosen))}
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Compares two HDF5 trees by means of plain h5py, knowing nothing of vh5d.
 
 What counts: links and their order, what is linked twice, types, dataspaces, creation properties,
-attributes with their order, values. References count by the path they lead to.
+attributes with their order, values. References count by the object that they lead to.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ def differences(
 
 
 class _Comparison:
-    def __init__(
-        self, a: Any, b: Any, but: tuple[str, ...], *, data: bool, storage: bool
-    ) -> None:
+    def __init__(self, a: Any, b: Any, but: tuple[str, ...], *, data: bool, storage: bool) -> None:
         self.a, self.b, self.but, self.data, self.storage = a, b, but, data, storage
         self.found: list[str] = []
         self.partner: dict[int, int] = {}
+        self.references: list[tuple[int, int]] = []
 
     def run(self) -> list[str]:
         pending = [("/", h5o.open(self.a.id, b"."), h5o.open(self.b.id, b"."))]
@@ -58,6 +57,9 @@ class _Comparison:
                 pending += self.links(path, a, b)
             else:
                 self.same(f"{path}: type", a.encode(), b.encode(), a.equal(b))
+        for address_a, address_b in self.references:
+            if address_a and self.partner.get(address_a, address_b) != address_b:
+                self.found.append("a reference leads to another object")
         return self.found
 
     def same(self, what: str, a: Any, b: Any, equal: bool | None = None) -> None:
@@ -145,7 +147,10 @@ class _Comparison:
         if type(a) is not type(b):
             return False
         if isinstance(a, h5r.Reference):
-            return self.reference(self.a, a) == self.reference(self.b, b)
+            of_a, address_a = self.reference(self.a, a)
+            of_b, address_b = self.reference(self.b, b)
+            self.references.append((address_a, address_b))
+            return bool(of_a == of_b)
         if isinstance(a, np.ndarray | np.void) and a.dtype.hasobject:
             if a.dtype.names:
                 return a.shape == b.shape and all(
@@ -159,21 +164,19 @@ class _Comparison:
         return bool(a == b)
 
     def reference(self, root: Any, reference: Any) -> Any:
-        """Return what a reference leads to: the partner's address makes both sides comparable."""
+        """Return what kind of thing a reference leads to, and its address."""
         if not reference:
-            return None
+            return None, 0
         try:
             target = h5r.dereference(reference, root.id)
         except (ValueError, OSError, RuntimeError):
-            return None  # it dangles, which a copy cannot
+            return None, 0  # it dangles, which a copy cannot
         if target is None:
-            return None
+            return None, 0
         region: Any = None
         if isinstance(reference, h5r.RegionReference):
             region = _selection(h5r.get_region(reference, root.id))
-        name = h5r.get_name(reference, root.id) or b"?"
-        prefix = root.name.encode().rstrip(b"/")
-        return name.removeprefix(prefix) or b"/", type(target), region
+        return (type(target), region), h5o.get_info(target).addr
 
 
 def _link_names(group: Any) -> list[bytes]:

@@ -312,7 +312,7 @@ class AtomicFile:
         StoreConflictError
             If somebody else changed, or created, the store. It must be opened again.
         """
-        self._check_usable()
+        self.check()
         new = self._clean_superblock()
         if self._head is not None and not self._staged.changed:
             return
@@ -329,7 +329,14 @@ class AtomicFile:
             raise
         self._begin(new)
 
-    def _check_usable(self) -> None:
+    def check(self) -> None:
+        """Raise what went wrong since staging began: what HDF5 does then leads nowhere.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk refused anything.
+        """
         if self._closed:
             raise ValueError(f"{self.path} is closed")
         if self.error is not None:
@@ -420,7 +427,7 @@ class AtomicFile:
         StoreConflictError
             If somebody else changed the store since the last commit.
         """
-        self._check_usable()
+        self.check()
         with refusals(self.path), self._exclusive():
             return punch(self._disk, self._fd, ranges, progress)
 
@@ -458,7 +465,7 @@ class AtomicFile:
         StoreWriteError, StoreBusyError, StoreConflictError
             As `commit` does.
         """
-        self._check_usable()
+        self.check()
         with refusals(self.path), self._exclusive():
             self._spent = True
             replace_store(self._disk, new.path, self.path)

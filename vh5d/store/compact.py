@@ -140,12 +140,17 @@ def _opened(store: AtomicFile) -> Iterator[_Content]:
 
 def _rewrite(old: AtomicFile, content: _Content, progress: Progress | None) -> list[str]:
     base = content.file.userblock_size
+
+    def check() -> None:
+        old.check()
+        new.check()
+
     with old.replacement() as new:
         with h5py.File(new, "w", libver=layout.LIBVER, userblock_size=base) as file:
             rewriting = Rewriting(
                 content.file, content.read, content.pools, content.reached, progress
             )
-            lost = rewriting.write(file, new)
+            lost = rewriting.write(file, new, check)
         if base:
             new.pwrite_staged(0, old.pread(0, base))
         new.commit()

@@ -55,7 +55,9 @@ class Rewriting:
         self._reached, self._progress = reached, progress
         self._rows: dict[str, NDArray[np.int64]] = {}
 
-    def write(self, target: h5py.File, medium: Medium) -> list[str]:
+    def write(
+        self, target: h5py.File, medium: Medium, check: Callable[[], None] = lambda: None
+    ) -> list[str]:
         """Write it all; return what could not be copied, one line each.
 
         Parameters
@@ -64,8 +66,10 @@ class Rewriting:
             The new file, empty.
         medium
             Its bytes.
+        check
+            Raises if going on would be in vain.
         """
-        transplant = Transplant(self._source, target)
+        transplant = Transplant(self._source, target, check)
         area = StagingArea(target, medium)
         self._copy_chunks(area)
         pages = self._pages()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -27,6 +28,8 @@ class Transplant:
     ----------
     source, target
         The files; the target is empty.
+    check
+        Is called before each object; raises if going on would be in vain.
 
     Attributes
     ----------
@@ -39,8 +42,10 @@ class Transplant:
         What could not be copied, one line each.
     """
 
-    def __init__(self, source: h5py.File, target: h5py.File) -> None:
-        self._source, self._target = source, target
+    def __init__(
+        self, source: h5py.File, target: h5py.File, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._source, self._target, self._check = source, target, check
         self.made = {address_of(source["/"].id): address_of(target["/"].id)}
         self.skipped: set[int] = set()
         self.lost: list[str] = []
@@ -60,12 +65,14 @@ class Transplant:
             group = pending.pop()
             target = self._copy_of(address_of(group))
             for each in list_links(group):
+                self._check()
                 made = self._link(each, group, target)
                 if made is not None:
                     pending.append(made)
         for address in self.made:
             if address in self._emptied:
                 continue
+            self._check()
             source, target = open_by_address(self._source.id, address), self._copy_of(address)
             self.lost += copy_attributes(source, target, self.made.get)
             if address not in given and is_dataset(source):
