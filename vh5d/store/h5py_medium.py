@@ -64,8 +64,9 @@ class H5pyMedium:
         end = int(self._spaces.attrs["next"])
         numbers = map(str, range(self._next, end))
         for name in numbers if self._next else list(self._spaces):
-            if name in self._spaces:
-                start = int(self._spaces[name].id.get_offset())
+            offset = self._spaces[name].id.get_offset() if name in self._spaces else None
+            if offset is not None:  # None for chunks taken over from versioned-hdf5
+                start = int(offset)
                 at = bisect_right(self._starts, start)
                 self._starts.insert(at, start)
                 self._names.insert(at, name)

@@ -17,6 +17,8 @@ FIRST_VERSION = "__first_version__"
 
 # versioned-hdf5 up to 2.6 writes 4, and declines what is later.
 DATA_VERSION = 5
+# What versioned-hdf5 wrote: 1 up to release 1.3, 2 in 1.4, 3 in 1.5, 4 since 1.6.
+THEIR_DATA_VERSIONS = (1, 2, 3, 4)
 FORMAT = "vh5d"
 FORMAT_VERSION = 1
 
@@ -45,8 +47,28 @@ def initialise(file: h5py.File) -> None:
     spaces.attrs["next"] = 0
 
 
-def check(file: h5py.File, path: Path) -> None:
+def is_theirs(file: h5py.File) -> bool:
+    """Whether a file's versions are of versioned-hdf5's making."""
+    versions = file.get(VERSIONS)
+    if not isinstance(versions, h5py.Group) or "current_version" not in versions.attrs:
+        return False
+    return "format" not in versions.attrs and data_version(file) in THEIR_DATA_VERSIONS
+
+
+def data_version(file: h5py.File) -> int:
+    """Return the version of the format, as versioned-hdf5 counts them."""
+    return int(file[VERSIONS].attrs.get("data_version", 1))
+
+
+def check(file: h5py.File, path: Path, *, theirs: bool = False) -> None:
     """Refuse a file that is no store, or one of a format that this program does not know.
+
+    Parameters
+    ----------
+    file, path
+        The file.
+    theirs
+        Whether one that versioned-hdf5 wrote will do.
 
     Raises
     ------
@@ -59,15 +81,18 @@ def check(file: h5py.File, path: Path) -> None:
             f"{path}: an HDF5 file, but not a vh5d store",
             hint="name the source file, or the store that keeps its versions",
         )
-    data_version = int(versions.attrs.get("data_version", 1))
+    if theirs and is_theirs(file):
+        return
+    found = data_version(file)
     if versions.attrs.get("format") != FORMAT:
         raise NotAStoreError(
-            f"{path}: written by versioned-hdf5 (data version {data_version}), not by vh5d"
+            f"{path}: written by versioned-hdf5 (data version {found}), not by vh5d",
+            hint="`vh5d import` makes a store of it",
         )
     format_version = int(versions.attrs["format_version"])
-    if data_version != DATA_VERSION or format_version > FORMAT_VERSION:
+    if found != DATA_VERSION or format_version > FORMAT_VERSION:
         raise NotAStoreError(
-            f"{path}: a store of format {data_version}.{format_version}; "
+            f"{path}: a store of format {found}.{format_version}; "
             f"this program reads up to {DATA_VERSION}.{FORMAT_VERSION}",
             hint="a newer vh5d wrote it: upgrade",
         )

@@ -45,7 +45,8 @@ class StoreReader:
     _fd: int = field(default=-1, repr=False)
 
     def __post_init__(self) -> None:
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not by its name: that may be another file's by now, of a store that was compacted.
+        self._fd = os.dup(self.file.id.get_vfd_handle())
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +91,19 @@ class StoreReader:
         return self.file[f"{layout.VERSIONS}/{version.name}"]
 
 
-def open_store(path: str | os.PathLike[str], *, timeout: float = 30.0) -> StoreReader:
+def open_store(
+    path: str | os.PathLike[str], *, timeout: float = 30.0, theirs: bool = False
+) -> StoreReader:
     """Open a store for reading; finish or undo first what a crash left of a commit.
+
+    Parameters
+    ----------
+    path
+        The store.
+    timeout
+        How long to wait for other users of the store, in seconds.
+    theirs
+        Whether a file of versioned-hdf5 will do, which has versions and nothing else of a store.
 
     Raises
     ------
@@ -112,7 +124,7 @@ def open_store(path: str | os.PathLike[str], *, timeout: float = 30.0) -> StoreR
     except OSError as error:
         raise _refusal(store, error) from error
     try:
-        layout.check(file, store)
+        layout.check(file, store, theirs=theirs)
         return StoreReader(store, file, recovered)
     except BaseException:
         file.close()

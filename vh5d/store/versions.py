@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,37 @@ class VersionInfo:
 
 
 def list_versions(file: h5py.File) -> list[VersionInfo]:
-    """Return all committed versions, oldest first."""
-    images = file[layout.IMAGES]
+    """Return all committed versions, oldest first.
+
+    In files of versioned-hdf5, which does not count them, in the order of their times, but none
+    before the one that it is based on.
+    """
+    images = file.get(layout.IMAGES, {})
     found = [
         _read(name, group.attrs, images[name].attrs if name in images else {})
         for name, group in file[layout.VERSIONS].items()
         if name != layout.FIRST_VERSION and group.attrs.get("committed", False)
     ]
+    if layout.is_theirs(file):
+        return _in_order(found)
     return sorted(found, key=lambda version: version.sequence)
+
+
+def _in_order(versions: list[VersionInfo]) -> list[VersionInfo]:
+    known = {version.name: version for version in versions}
+    following: dict[str, list[VersionInfo]] = {}
+    for version in versions:
+        following.setdefault(version.prev_version, []).append(version)
+    first = [each for each in versions if each.prev_version not in known]
+    ready = [(version.timestamp, version.name) for version in first]
+    heapq.heapify(ready)
+    ordered: list[VersionInfo] = []
+    while ready:
+        version = known[heapq.heappop(ready)[1]]
+        ordered.append(replace(version, sequence=len(ordered) + 1))
+        for each in following.get(version.name, ()):
+            heapq.heappush(ready, (each.timestamp, each.name))
+    return ordered
 
 
 def current_version(file: h5py.File) -> str:

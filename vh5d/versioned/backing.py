@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import h5py
 
 from vh5d.errors import StoreDamagedError, StoreMissingError
 from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
+from vh5d.interop.moving import Move
 from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.h5py_medium import H5pyMedium
@@ -37,6 +39,8 @@ class Backing:
         self.graph = Graph(file)
         self._area: StagingArea | None = None
         self._sequence = -1
+        self._move: Move | None = None
+        self._kept: list[h5py.Dataset] = []
 
     @property
     def name(self) -> str:
@@ -51,18 +55,51 @@ class Backing:
     @contextmanager
     def transaction(self) -> Iterator[StagingArea]:
         """Change the store: all of it is kept when the block ends, nothing if it raises."""
-        area = self._open_area()
-        before = _state(area.file)
+        with self.moved():
+            area = self._open_area()
+            before = _state(area.file)
+            try:
+                yield area
+                area.chunks.flush()
+                area.pools.write()
+                if self._move is not None:
+                    self._move.finish()
+                self._commit()
+            except BaseException:
+                self._area = None
+                self._take_back(before)
+                raise
+            self._sequence = self._last_sequence()
+            self._tell_of_move()
+
+    @contextmanager
+    def moved(self) -> Iterator[None]:
+        """Have a file of versioned-hdf5 as one of ours: for good if a commit follows."""
+        if self._move is not None or not layout.is_theirs(self.file):
+            yield
+            return
+        self._area = None
+        move = self._move = Move(self.file)
         try:
-            yield area
-            area.chunks.flush()
-            area.pools.write()
-            self._commit()
-        except BaseException:
-            self._area = None
-            self._take_back(before)
-            raise
-        self._sequence = self._last_sequence()
+            move.stage(self._open_area)
+            yield
+        finally:
+            if self._move is not None:
+                self._area = self._move = None
+                self._undo(move)
+
+    def _tell_of_move(self) -> None:
+        if self._move is None:
+            return
+        move, self._move = self._move, None
+        message = (
+            f"{self.name}: moved from data version {move.data_version} to {layout.DATA_VERSION}"
+        )
+        for line in (f"{message}; versioned-hdf5 cannot open it any more", *move.lost):
+            warnings.warn(line, stacklevel=6)
+
+    def _undo(self, move: Move) -> None:
+        self._kept += move.undo()
 
     def _open_area(self) -> StagingArea:
         # Whoever else has committed through this file has made what is known here stale.
@@ -77,6 +114,8 @@ class Backing:
 
     def reader(self) -> Read:
         """Return what reads the store's bytes, by HDF5's addresses."""
+        if layout.is_theirs(self.file):
+            return _nothing_ours
         return StagingArea(self.file, self._medium()).read
 
     def _last_sequence(self) -> int:
@@ -140,7 +179,7 @@ class AtomicBacking(Backing):
             if layout.ROOT not in self.file:
                 layout.initialise(self.file)
                 self._commit()
-            layout.check(self.file, atomic.path)
+            layout.check(self.file, atomic.path, theirs=True)
         except BaseException:
             self.close()
             raise
@@ -160,11 +199,14 @@ class AtomicBacking(Backing):
         self.file.flush()
         self._atomic.commit()
 
-    def _take_back(self, before: _State) -> None:  # noqa: ARG002 - all is taken back by the atomic file
+    def _take_back(self, before: _State | None) -> None:  # noqa: ARG002 - all is taken back by the atomic file
         with contextlib.suppress(OSError, RuntimeError):
             self.file.close()
         self._atomic.abort()
         self.file = self._open("r+")
+
+    def _undo(self, move: Move) -> None:  # noqa: ARG002 - with all else that was not committed
+        self._take_back(None)
 
     def close(self) -> None:
         """Close the file, and let others write it."""
@@ -197,7 +239,7 @@ def open_backing(path: Path, mode: str, *, timeout: float = DEFAULT_TIMEOUT) -> 
     if mode not in ("r", "r+", "a", "w", "x"):
         raise ValueError(f"mode {mode!r}: it is one of r, r+, a, w, x")
     if mode == "r":
-        reader = open_store(path, timeout=timeout)
+        reader = open_store(path, timeout=timeout, theirs=True)
         return ReaderBacking(reader)
     if mode in ("w", "x") or (mode == "a" and not path.exists()):
         return _guarded(AtomicFile.create(path, timeout=timeout), new=True)
@@ -224,6 +266,10 @@ class _State:
     sequence: int
     current_version: str
     rows: dict[str, int]
+
+
+def _nothing_ours(address: int, nbytes: int) -> bytes:  # noqa: ARG001 - a reader's signature
+    raise StoreDamagedError(f"nothing of vh5d's is at {address}: versioned-hdf5 wrote the file")
 
 
 def _rows(file: h5py.File) -> dict[str, int]:

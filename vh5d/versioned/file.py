@@ -15,6 +15,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from vh5d.interop.moving import undo_left
 from vh5d.store import layout
 from vh5d.versioned import history
 from vh5d.versioned.backing import Backing, open_backing
@@ -52,9 +53,11 @@ class VersionedHDF5File:
     """
 
     def __init__(self, f: h5py.File) -> None:
-        if layout.ROOT not in f and f.mode == "r+":
-            layout.initialise(f)
-        layout.check(f, Path(os.fsdecode(f.filename)))
+        if f.mode == "r+":
+            undo_left(f)
+            if layout.ROOT not in f:
+                layout.initialise(f)
+        layout.check(f, Path(os.fsdecode(f.filename)), theirs=True)
         self._backing: Backing | None = Backing(f)
 
     @classmethod
@@ -116,7 +119,7 @@ class VersionedHDF5File:
     @property
     def data_version_identifier(self) -> int:
         """The version of the format, as versioned-hdf5 counts them."""
-        return int(self._versions.attrs["data_version"])
+        return layout.data_version(self.f)
 
     # Versions
 
@@ -265,14 +268,15 @@ class VersionedHDF5File:
         if previous not in versions:
             raise ValueError(f"Previous version {previous!r} not found")
         when = None if timestamp is None else as_utc(timestamp)
-        stage = Stage(backing.file, versions[previous], name)
-        made: dict[int, Any] = {}
-        try:
-            group = InMemoryGroup(stage.root.id, stage)
-            yield group
-            made = self._commit(stage, previous, when, make_current=make_current)
-        finally:
-            stage.close(made)
+        with backing.moved():
+            stage = Stage(backing.file, self._versions[previous], name)
+            made: dict[int, Any] = {}
+            try:
+                group = InMemoryGroup(stage.root.id, stage)
+                yield group
+                made = self._commit(stage, previous, when, make_current=make_current)
+            finally:
+                stage.close(made)
 
     def _commit(
         self, stage: Stage, previous: str, when: datetime | None, *, make_current: bool

@@ -8,12 +8,14 @@ import h5py
 import numpy as np
 
 from vh5d.store import layout
-from vh5d.store.versions import TIMESTAMP_FORMAT
+from vh5d.store.versions import TIMESTAMP_FORMAT, list_versions
 from vh5d.versioned.times import as_utc
 
 
 def names(versions: h5py.Group) -> list[str]:
     """Return the names of all versions, in the order in which they were made."""
+    if layout.is_theirs(versions.file):
+        return [version.name for version in list_versions(versions.file)]
     return [name for name in versions if name != layout.FIRST_VERSION]
 
 

@@ -1,0 +1,1 @@
+"""Files of versioned-hdf5: moved to our format in place, imported, exported."""
