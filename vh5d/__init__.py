@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         VersionNotFoundError,
         VH5DError,
     )
+    from vh5d.store.compact import CompactResult, compact
     from vh5d.store.diff import Diff
+    from vh5d.store.prune import PruneResult, prune
     from vh5d.store.reader import StoreReader, open_store
     from vh5d.store.verify import Problem, VerifyResult, verify
     from vh5d.store.versions import VersionInfo
@@ -49,10 +51,12 @@ __all__ = [
     "BrokerError",
     "CaptureOptions",
     "CaptureResult",
+    "CompactResult",
     "Diff",
     "NotAStoreError",
     "PolicyError",
     "Problem",
+    "PruneResult",
     "RestoreResult",
     "ServiceError",
     "SourceBusyError",
@@ -76,10 +80,12 @@ __all__ = [
     "VersionedHDF5File",
     "__version__",
     "capture",
+    "compact",
     "diff",
     "extract",
     "open",
     "open_store",
+    "prune",
     "restore",
     "verify",
 ]
@@ -87,18 +93,22 @@ __all__ = [
 _HOMES = {
     "CaptureOptions": "capture.options",
     "CaptureResult": "capture.options",
+    "CompactResult": "store.compact",
     "Diff": "store.diff",
     "Problem": "store.verify",
+    "PruneResult": "store.prune",
     "RestoreResult": "capture.restore",
     "StoreReader": "store.reader",
     "VerifyResult": "store.verify",
     "VersionInfo": "store.versions",
     "VersionedHDF5File": "versioned.file",
     "capture": "capture.capture",
+    "compact": "store.compact",
     "diff": "capture.diff",
     "extract": "capture.extract",
     "open": "versioned.opening",
     "open_store": "store.reader",
+    "prune": "store.prune",
     "restore": "capture.restore",
     "verify": "store.verify",
 }

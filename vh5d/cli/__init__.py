@@ -19,6 +19,8 @@ COMMANDS = {
     "diff": "Show what differs between two versions.",
     "restore": "Get a version back, bit for bit.",
     "verify": "Check stores, down to the last chunk.",
+    "prune": "Drop versions, and give back their space.",
+    "compact": "Rewrite a store without dead space.",
     "completion": "Print a shell's completion script.",
 }
 
