@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import h5py
 import numpy as np
 import pytest
 
+from tests.support.other_process import run
 from vh5d.capture.capture import capture
+from vh5d.capture.restore import restore
 from vh5d.policy import Policy
 from vh5d.service import attempt as attempt_module
-from vh5d.service.attempt import MOST_ATTEMPTS, Attempt
+from vh5d.service.attempt import MOST_ATTEMPTS, MOST_UNPARSED, Attempt
 from vh5d.service.catalog import FileStat, State
 from vh5d.store.reader import open_store
 
@@ -166,15 +169,95 @@ def test_a_broken_store_is_given_up_after_a_few_attempts(attempt, policy, catalo
     assert store.read_bytes() == b"not a store"
 
 
-def test_a_file_that_ends_its_worker_is_given_up_after_a_few(attempt, policy, catalog, source):
-    for _ in range(MOST_ATTEMPTS):
+def end_workers(catalog, source, times):
+    for _ in range(times):
         catalog.started(source, "p")
         catalog.cut_short(source, "signal 11 (SIGSEGV)")
+
+
+def test_a_file_that_ended_its_worker_a_few_times_is_kept_by_bytes(
+    attempt, policy, catalog, source, tmp_path
+):
+    end_workers(catalog, source, MOST_ATTEMPTS)
+    assert attempt(source, "p") is State.UNREADABLE
+    assert "its parsing ended processes" in catalog.source(source).error
+    restore(policy.store_for(source), "v1", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == source.read_bytes()
+    write(source)
+    assert attempt(source, "p") is State.CURRENT, "another state has another chance"
+
+
+def test_a_file_that_ends_its_worker_even_so_is_given_up(attempt, policy, catalog, source):
+    attempts = MOST_ATTEMPTS + MOST_UNPARSED
+    end_workers(catalog, source, attempts)
     assert attempt(source, "p") is State.FAILED
-    assert catalog.source(source).error == f"it ended {MOST_ATTEMPTS} workers, one by one"
+    assert catalog.source(source).error == f"it ended {attempts} workers"
     assert not policy.store_for(source).exists()
     write(source)
     assert attempt(source, "p") is State.CURRENT, "another state has another chance"
+
+
+def test_a_file_whose_writer_crashed_is_unclean_and_kept_by_bytes(
+    attempt, policy, catalog, source, tmp_path
+):
+    leave_open(source)
+    before = source.read_bytes()
+    assert attempt(source, "p") is State.UNCLEAN
+    known = catalog.source(source)
+    assert (known.version, known.kept_as) == ("v1", "bytes")
+    assert "h5clear" in known.error
+    assert catalog.retries() == []
+    assert source.read_bytes() == before
+    restore(policy.store_for(source), "v1", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == before
+
+
+def test_an_unclean_file_stays_so_when_the_catalog_is_filled_anew(attempt, policy, catalog, source):
+    leave_open(source)
+    capture(source, policy.store_for(source))
+    catalog.claim(source, "p", "rescan")
+    assert attempt(source, "p") is State.UNCLEAN
+    assert catalog.source(source).version == "v1"
+
+
+def leave_open(path):
+    """As an instrument does that is killed: marked as being written, by nobody."""
+    run(
+        "import h5py, os, signal, sys\n"
+        "file = h5py.File(sys.argv[1], 'w', libver='latest')\n"
+        "file['x'] = range(1000)\n"
+        "file.flush()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        path,
+    )
+
+
+def test_a_share_that_is_not_mounted_is_waited_for(attempt, policy, catalog, source):
+    """As it looks when it is: the directory is another one, and empty."""
+    attempt(source, "p")
+    source.parent.rename(source.parent.with_name("elsewhere"))
+    source.parent.mkdir()
+    for moment in ("another directory", "none"):
+        assert attempt(source, "p") is State.SETTLING, moment
+        assert catalog.source(source).next_try is not None
+        if moment == "another directory":
+            source.parent.rmdir()
+    source.parent.with_name("elsewhere").rename(source.parent)
+    assert attempt(source, "p") is State.CURRENT
+
+
+def test_a_file_that_cannot_be_read_is_never_given_up(attempt, catalog, source, monkeypatch):
+    """A disk or a share that fails says nothing against the file."""
+
+    def fail(*_args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "preadv", fail)
+        for _ in range(MOST_ATTEMPTS + 3):
+            assert attempt(source, "p") is State.UNREADABLE
+            assert catalog.source(source).next_try is not None
+    assert attempt(source, "p") is State.CURRENT
 
 
 def test_a_fault_of_ours_is_told_and_tried_again(attempt, catalog, source, monkeypatch):

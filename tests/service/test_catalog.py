@@ -125,7 +125,7 @@ def test_a_capture_whose_process_died_waits_longer_each_time(catalog, clock):
         catalog.started(A, "p")
         catalog.cut_short(A, "died")
         pauses.append(catalog.source(A).next_try - clock.now)
-    assert pauses == [2.0, 4.0, 8.0]
+    assert pauses == [0.5, 1.0, 2.0]
     assert catalog.source(A).error == "died"
 
 

@@ -27,6 +27,8 @@ class CaptureOptions:
         Which change makes a version: any of ``bytes``, or of ``content`` only.
     busy
         What to do about a source that somebody has open for writing: ``refuse``, or ``try``.
+    parse
+        False: keep the bytes alone, of a source whose parsing ended processes.
     threads
         How many threads hash and compress; None for one a core.
     timeout
@@ -36,6 +38,7 @@ class CaptureOptions:
     compression: Compression = "auto"
     significant: Significant = "bytes"
     busy: Busy = "refuse"
+    parse: bool = True
     threads: int | None = None
     timeout: float = 30.0
 

@@ -87,7 +87,7 @@ def scan(
         Returns the pieces of its previous version: along these a source is cut that HDF5 cannot
         open.
     """
-    opened = _open(source)
+    opened = _open(source) if options.parse else "its parsing ended processes"
     if isinstance(opened, h5py.File):
         with opened as file:
             found = _parse(source, file, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -34,16 +35,40 @@ from vh5d.service.catalog import (
     State,
 )
 from vh5d.service.follow import follow_rename
+from vh5d.service.presence import identity, is_absent, was_deleted
 from vh5d.store.reader import open_store
+from vh5d.store.versions import VersionInfo
 
-#: A failing file is left alone after so many attempts, until it changes.
+#: After so many attempts a failing file is left alone until it changes; one that ended its
+#: process so often is not parsed any more, and kept by its bytes.
 MOST_ATTEMPTS = 5
+#: Attempts to keep it so.
+MOST_UNPARSED = 3
 #: Seconds that a capture waits for another writer or reader of the store.
 STORE_TIMEOUT = 10.0
 #: Errors that pass, and say nothing against the file.
 _PASSING = (SourceBusyError, SourceChangedError, StoreBusyError, StoreConflictError)
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A source as an attempt found it; `by_bytes` is the state of one that HDF5 cannot open."""
+
+    path: Path
+    policy: Policy
+    root: Path
+    before: Source
+    stat: FileStat
+    by_bytes: State
+
+    @property
+    def store(self) -> Path:
+        return self.policy.store_for(self.path)
+
+    def state(self, kept_as: str | None) -> State:
+        return State.CURRENT if kept_as == "tree" else self.by_bytes
 
 
 @dataclass(frozen=True)
@@ -74,14 +99,17 @@ class Attempt:
         """
         policy = self.policies.get(policy_name)
         # `root_of` follows symbolic links: it knows a path that leads out.
-        if policy is None or policy.root_of(path) is None:
+        root = policy.root_of(path) if policy is not None else None
+        if policy is None or root is None:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
             self.catalog.unclaim(path)
             return None
         before = self.catalog.started(path, policy.name)
         try:
-            return self._capture(path, policy, before)
-        except SourceMissingError:
+            return self._capture(path, policy, root, before)
+        except SourceMissingError as error:
+            if is_absent(path) and not was_deleted(path, root, before):
+                return self._postpone_passing(path, policy, before, error)
             self.catalog.missing(path)
             return State.MISSING
         except _PASSING as error:
@@ -93,47 +121,50 @@ class Attempt:
         except Exception as error:
             log.exception("capture failed", path=str(path))
             failure = VH5DError(f"{type(error).__name__}: {error}")
-        return self._postpone(path, before, failure)
+        return self._postpone(path, root, before, failure)
 
-    def _capture(self, path: Path, policy: Policy, before: Source) -> State:
+    def _capture(self, path: Path, policy: Policy, root: Path, before: Source) -> State:
         with SourceFile(path) as source:
             stat = FileStat.of(source.stat())
             head = source.superblock()
-        if before.attempts >= MOST_ATTEMPTS:
-            return self._give_up(path, stat, f"it ended {before.attempts} workers, one by one")
+        if before.attempts >= MOST_ATTEMPTS + MOST_UNPARSED:
+            return self._give_up(path, root, stat, f"it ended {before.attempts} workers")
         if stat.size == 0:
-            return self._give_up(path, stat, "empty", state=State.UNREADABLE)
+            return self._give_up(path, root, stat, "empty", state=State.UNREADABLE)
         if before.busy == 0 and (head is None or head.eof > stat.size):
             # Perhaps somebody we cannot see has not finished writing it.
             raise SourceBusyError("not a whole HDF5 file yet")
-        return self._capture_whole(path, stat, policy, before)
+        by_bytes = State.UNCLEAN if head is not None and head.writing else State.UNREADABLE
+        return self._capture_whole(_Case(path, policy, root, before, stat, by_bytes))
 
-    def _capture_whole(self, path: Path, stat: FileStat, policy: Policy, before: Source) -> State:
-        store = policy.store_for(path)
+    def _capture_whole(self, case: _Case) -> State:
+        before, policy = case.before, case.policy
         if before.moved_from is not None:
-            follow_rename(policy, Path(before.moved_from), path)
-        if before.cause == RESCAN and self._known_to_store(path, store, stat):
-            return State.CURRENT
+            follow_rename(policy, Path(before.moved_from), case.path)
+        if before.cause == RESCAN and (last := self._known_to_store(case)) is not None:
+            return self._tell_known(case, last)
         options = CaptureOptions(
             compression=policy.compression,
             significant=policy.significant,
             timeout=STORE_TIMEOUT,
             busy="try" if before.cause == MAX_WAIT else "refuse",
+            parse=before.attempts < MOST_ATTEMPTS,
         )
-        result = capture(path, store, options=options, cause=before.cause or CHANGE)
-        return self._record(path, stat, result)
+        result = capture(case.path, case.store, options=options, cause=before.cause or CHANGE)
+        return self._record(case, result)
 
-    def _record(self, path: Path, stat: FileStat, result: CaptureResult) -> State:
-        state = State.CURRENT if result.kept_as == "tree" else State.UNREADABLE
+    def _record(self, case: _Case, result: CaptureResult) -> State:
+        path, state = case.path, case.state(result.kept_as)
         error = None if state is State.CURRENT else "; ".join(result.warnings) or "kept by bytes"
-        known: dict[str, str] = {"kept_as": result.kept_as}
+        known: dict[str, Any] = {"kept_as": result.kept_as}
         if result.version is not None:
             known["version"] = result.version
         self.catalog.captured(
             path,
-            stat,
+            case.stat,
             state=state,
             error=error,
+            root_inode=_inode(case.root),
             store=str(result.store),
             bytes_added=result.bytes_added,
             seconds=result.seconds,
@@ -155,30 +186,40 @@ class Attempt:
             log.debug("unchanged", path=str(path))
         return state
 
-    def _known_to_store(self, path: Path, store: Path, stat: FileStat) -> bool:
-        """Whether the newest version is of this very state; then the catalog is told."""
-        if not store.exists():
-            return False
-        with open_store(store) as reader:
+    def _known_to_store(self, case: _Case) -> VersionInfo | None:
+        """Return the newest version if it is of this very state."""
+        if not case.store.exists():
+            return None
+        with open_store(case.store) as reader:
             last = reader.versions[-1] if reader.versions else None
-        if last is None or (last.source_size, last.source_mtime_ns) != (stat.size, stat.mtime_ns):
-            return False
+        if last is None or not _is_of(last, case.stat):
+            return None
+        return last
+
+    def _tell_known(self, case: _Case, last: VersionInfo) -> State:
+        state = case.state(last.kept_as)
         self.catalog.captured(
-            path,
-            stat,
-            state=State.CURRENT if last.kept_as == "tree" else State.UNREADABLE,
-            store=str(store),
+            case.path,
+            case.stat,
+            state=state,
+            root_inode=_inode(case.root),
+            store=str(case.store),
             version=last.name,
             kept_as=last.kept_as,
             bytes_added=last.bytes_added,
         )
-        return True
+        return state
 
     def _give_up(
-        self, path: Path, stat: FileStat | None, error: str, state: State = State.FAILED
+        self,
+        path: Path,
+        root: Path,
+        stat: FileStat | None,
+        error: str,
+        state: State = State.FAILED,
     ) -> State:
         log.error("given up until it changes", path=str(path), error=error)
-        self.catalog.given_up(path, stat, error, state=state)
+        self.catalog.given_up(path, stat, error, state=state, root_inode=_inode(root))
         return state
 
     def _postpone_passing(
@@ -197,13 +238,13 @@ class Attempt:
         )
         return State.SETTLING
 
-    def _postpone(self, path: Path, before: Source, error: VH5DError) -> State:
+    def _postpone(self, path: Path, root: Path, before: Source, error: VH5DError) -> State:
         attempts = before.attempts + 1
-        if isinstance(error, StoreWriteError):
+        if isinstance(error, StoreWriteError | SourceUnreadableError):
             attempts = min(attempts, MOST_ATTEMPTS - 1)  # the disk's fault: never given up
         state = State.UNREADABLE if isinstance(error, SourceUnreadableError) else State.FAILED
         if attempts >= MOST_ATTEMPTS:
-            return self._give_up(path, _stat(path), str(error), state)
+            return self._give_up(path, root, _stat(path), str(error), state)
         pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 16), LONGEST_PAUSE)
         log.warning("failed", path=str(path), error=str(error), attempts=attempts)
         self.catalog.postponed(
@@ -215,6 +256,15 @@ class Attempt:
             busy=before.busy,
         )
         return state
+
+
+def _is_of(version: VersionInfo, stat: FileStat) -> bool:
+    return (version.source_size, version.source_mtime_ns) == (stat.size, stat.mtime_ns)
+
+
+def _inode(directory: Path) -> int | None:
+    found = identity(directory)
+    return found[1] if found is not None else None
 
 
 def _stat(path: Path) -> FileStat | None:

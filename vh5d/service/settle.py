@@ -135,6 +135,19 @@ class Settle(Generic[Key]):
         self._push(key, file)
         return True
 
+    def unclean(self, key: Key, now: float) -> bool:
+        """It is marked as being written, and nobody is seen to write it: look once more, later.
+
+        True: wait on; False: it was quiet for another `settle` seconds.
+        """
+        file = self._files[key]
+        rested = file.last + 2 * file.timing.settle
+        if now >= min(rested, file.deadline):
+            return False
+        file.probe_at = min(rested, now + file.timing.probe_pause)
+        self._push(key, file)
+        return True
+
     def take(self, key: Key) -> None:
         """The file is handed to a capture; a later change begins anew."""
         del self._files[key]
