@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,14 @@ import pytest
 
 from tests.support.waiting import wait_for
 from vh5d.service import observer as observer_module
+from vh5d.service.canary import Habits
 from vh5d.service.inbox import Batch, Inbox, Kind
-from vh5d.service.observer import DirectoryObserver, Root, inotify_watches
+from vh5d.service.observer import DirectoryObserver
+from vh5d.service.roots import Root
+from vh5d.service.sight import Sight
+
+#: Quick, but not so quick that a busy machine loses a canary.
+QUICK = Habits(look=0.02, sing=0.05, patience=10.0, hung_after=10.0)
 
 
 class Heard:
@@ -44,7 +51,11 @@ def watching(request, root, monkeypatch):
     monkeypatch.setattr(observer_module, "POLLING_PAUSE", 0.05)
     inbox = Inbox()
     observer = DirectoryObserver(
-        [Root(root)], inbox, lambda path: "/.vh5d" in path, polling=request.param == "polling"
+        [Root(root)],
+        inbox,
+        lambda path: "/.vh5d" in path,
+        polling=request.param == "polling",
+        habits=QUICK,
     )
     observer.start()
     inbox.take()
@@ -55,7 +66,7 @@ def watching(request, root, monkeypatch):
 @pytest.fixture
 def inotify(root):
     inbox = Inbox()
-    observer = DirectoryObserver([Root(root)], inbox, lambda _: False)
+    observer = DirectoryObserver([Root(root)], inbox, lambda _: False, habits=QUICK)
     observer.start()
     inbox.take()
     yield observer, Heard(inbox)
@@ -165,8 +176,9 @@ def test_a_root_that_was_replaced_is_watched_anew(watching, root):
 
 def test_a_dead_observer_is_replaced(watching, root):
     observer, heard = watching
-    observer._observer.stop()
-    observer._observer.join()
+    native = observer._native or observer._poller
+    native.stop()
+    native.join()
     assert observer.check()
     assert heard().everything
     (root / "a.h5").write_bytes(b"x")
@@ -183,23 +195,18 @@ def test_a_handler_that_fails_ends_nothing(inotify, root, monkeypatch):
 
 def test_an_overflow_leads_to_a_look_at_everything(root):
     """The kernel drops what does not fit into its queue, and watchdog says so in its log."""
-    limit = Path("/proc/sys/fs/inotify/max_queued_events")
-    before = limit.read_text()
-    try:
-        limit.write_text("16")  # counts for inotify instances made from now on
-    except OSError:
-        pytest.skip("may not lower the kernel's limit")
     inbox = Inbox()
     observer = DirectoryObserver([Root(root)], inbox, lambda _: False)
-    try:
+    # The limit counts for inotify instances made from now on.
+    with lowered("/proc/sys/fs/inotify/max_queued_events", 16):
         observer.start()
+    try:
         heard = Heard(inbox)
-        with observer._observer._inotify_fd._lock:  # the reader waits
+        with observer._native._inotify_fd._lock:  # the reader waits
             for number in range(200):
                 (root / f"{number}.h5").write_bytes(b"x")
         wait_for(lambda: heard().everything, "a look at everything")
     finally:
-        limit.write_text(before)
         observer.stop()
 
 
@@ -213,7 +220,9 @@ def test_without_inotify_it_polls(root, monkeypatch):
     observer = DirectoryObserver([Root(root)], inbox, lambda _: False)
     observer.start()
     try:
-        assert observer.polling
+        (health,) = observer.health()
+        assert health.sight is Sight.POLLING
+        assert "limit" in health.reason
         heard = Heard(inbox)
         (root / "a.h5").write_bytes(b"x")
         wait_for(lambda: heard.kind(root / "a.h5"), "a file")
@@ -221,13 +230,150 @@ def test_without_inotify_it_polls(root, monkeypatch):
         observer.stop()
 
 
-def test_too_few_watches_lead_to_polling_after_a_second_look(inotify, root):
+@pytest.fixture
+def nested(root):
+    """A root that may have a canary."""
+    inbox = Inbox()
+    observer = DirectoryObserver([Root(root, nest=True)], inbox, ours, habits=QUICK)
+    observer.start()
+    inbox.take()
+    yield observer, Heard(inbox)
+    observer.stop()
+
+
+def ours(path):
+    return "/.vh5d" in path
+
+
+def sight(observer):
+    (health,) = observer.health()
+    return health.sight
+
+
+def test_a_canary_is_heard_of_and_bothers_nobody(nested, root):
+    observer, heard = nested
+    (canary,) = (each.canary for each in observer._watched.values())
+    wait_for(canary.path.exists, "a canary")
+    for _ in range(3):
+        before = canary.path.read_bytes()
+        wait_for(lambda before=before: canary.path.read_bytes() != before, "another song")
+        wait_for(lambda: canary._unheard_since is None, "its round trip")
+    assert sight(observer) is Sight.EVENTS
+    assert heard().changes == {}
+    assert canary.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("polling", [False, True])
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_canary_is_heard_of_however_it_is_watched(root, monkeypatch, recursive, polling):
+    monkeypatch.setattr(observer_module, "POLLING_PAUSE", 0.05)
+    observer = DirectoryObserver(
+        [Root(root, recursive=recursive, nest=True)], Inbox(), ours, habits=QUICK, polling=polling
+    )
+    heard = []
+    hear, observer._handler._heard = observer._handler._heard, heard.append
+    observer.start()
+    try:
+        wait_for(lambda: len(heard) >= 2, "two songs")
+        for canary in heard:
+            hear(canary)
+        assert sight(observer) is (Sight.POLLING if polling else Sight.EVENTS)
+    finally:
+        observer.stop()
+
+
+def test_where_no_canary_may_be_that_is_said(root):
+    observer = DirectoryObserver([Root(root)], Inbox(), ours, habits=QUICK)
+    observer.start()
+    try:
+        (health,) = observer.health()
+        assert health.sight is Sight.EVENTS
+        assert health.reason.startswith("unproven")
+        assert not (root / ".vh5d").exists()
+    finally:
+        observer.stop()
+
+
+def test_a_thread_that_dies_unseen_is_noticed_and_replaced(root):
+    """watchdog's own account does not show that nobody reads the kernel's events any more."""
+    inbox = Inbox()
+    habits = Habits(look=0.02, sing=0.05, patience=1.0)
+    observer = DirectoryObserver([Root(root, nest=True)], inbox, ours, habits=habits)
+    observer.start()
+    heard = Heard(inbox)
+    try:
+        reader = observer._native._inotify_fd
+        reader.stop()
+        reader.join()
+        assert observer._native.is_alive()
+        assert wait_for(observer.check, "the loss")
+        assert heard().everything
+        (root / "a.h5").write_bytes(b"x")
+        wait_for(lambda: heard.kind(root / "a.h5"), "a file")
+        wait_for(lambda: sight(observer) is Sight.EVENTS, "the canary")
+    finally:
+        observer.stop()
+
+
+def test_events_that_never_arrive_are_said_and_looked_for(root):
+    """A queue without a place: the kernel drops every event of it (inotify(7))."""
+    inbox = Inbox()
+    habits = Habits(look=0.02, sing=0.05, patience=0.5)
+    observer = DirectoryObserver([Root(root, nest=True)], inbox, ours, habits=habits)
+    with lowered("/proc/sys/fs/inotify/max_queued_events", 0):
+        observer.start()
+    try:
+        wait_for(lambda: sight(observer) is Sight.BLIND, "the loss")
+        assert observer.health()[0].reason == "events do not arrive"
+        assert observer.unheard() == {root}
+        assert observer.check(), "a new beginning"
+        wait_for(lambda: sight(observer) is Sight.EVENTS, "a queue with places")
+    finally:
+        observer.stop()
+
+
+def test_a_root_that_is_not_there_is_gone_until_it_is(watching, root):
+    observer, heard = watching
+    root.rmdir()
+    wait_for(lambda: not observer.check() and sight(observer) is Sight.GONE, "the loss")
+    assert observer.unheard() == set()
+    root.mkdir()
+    wait_for(lambda: observer.check() or sight(observer) is not Sight.GONE, "the return")
+    assert root in heard().directories
+
+
+def test_directories_without_a_watch_are_found_after_a_second_look(inotify, root):
     observer, heard = inotify
-    assert inotify_watches() >= 1
-    observer.audit(directories=1)
-    assert not observer.polling
-    observer.audit(directories=10_000)
-    assert not observer.polling
-    assert heard().everything
-    observer.audit(directories=10_000)
-    assert observer.polling
+    watched, late = root / "watched", root / "late"
+    watched.mkdir()
+    wait_for(lambda: watched in heard().directories, "the directory")
+    real = root.parent / "elsewhere"
+    real.mkdir()
+    heard.all.everything = False
+    late.symlink_to(real)  # links are not followed: no watch there
+    observer.audit([root, watched])
+    assert not heard().everything
+    assert observer.unheard() == set()
+    observer.audit([root, watched, late])
+    assert heard().everything, "it may have been too new"
+    assert observer.unheard() == set()
+    observer.audit([root, watched, late])
+    assert observer.unheard() == {late}
+    assert sight(observer) is Sight.POLLING
+    observer.audit([root, watched])
+    assert sight(observer) is Sight.EVENTS
+
+
+@contextlib.contextmanager
+def lowered(name, value):
+    """A kernel limit, for what begins meanwhile."""
+    limit = Path(name)
+    before = limit.read_text()
+    try:
+        limit.write_text(str(value))
+    except OSError:
+        pytest.skip("may not lower the kernel's limit")
+    try:
+        yield
+    finally:
+        limit.write_text(before)

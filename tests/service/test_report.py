@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import h5py
 import pytest
 
 from vh5d.capture.capture import capture
 from vh5d.errors import PolicyError, UsageError
 from vh5d.policy import default_config
+from vh5d.service.catalog import Catalog
 from vh5d.service.report import find_service, report
 from vh5d.service.state import Description, describe, directory_for, hold
 
@@ -89,8 +92,30 @@ def test_a_service_that_was_killed_does_not_run(root, tmp_path):
 def test_a_service_whose_broker_is_away_is_shown_from_the_stores(root, tmp_path):
     state = tmp_path / "state"
     held = run_at(state, f"unix://{tmp_path}/nobody", root)
-    assert report(find_service([], None, state))["running"] is False
+    write(root / "a.h5")
+    found = report(find_service([], None, state))
     held.release()
+    assert found["running"] is True
+    assert "does not answer" in found["broker"]
+    assert found["roots"] == []
+    assert [source["state"] for source in found["sources"]] == ["unversioned"]
+
+
+def test_how_well_roots_are_seen_is_shown(root, broker, redis_client):
+    now = time.time()
+    for at, host, health in ((-200, "a", "events"), (0, "a", "polling"), (-100, "b", "events")):
+        catalog = Catalog(redis_client, lambda at=at: now + at)
+        told = {"path": str(root), "health": health, "reason": None, "host": host}
+        catalog.tell_roots(f"{host}:{at}", [told])
+    held = run_at(directory_for(root), broker.url, root)
+    found = report(find_service([root], None, None))
+    held.release()
+    assert [(each["host"], each["health"]) for each in found["roots"]] == [
+        ("a", "polling"),
+        ("b", "blind"),
+    ]
+    assert "not heard of for 100 s" in found["roots"][1]["reason"]
+    assert found["broker"] == "answers"
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import h5py
 import pytest
@@ -101,6 +102,20 @@ def test_a_file_that_is_open_waits_and_then_goes_all_the_same(root, run):
         file.flush()
         wait_for(lambda: asked.captures, "max_wait")
     assert asked.captures[0] == ("a.h5", "p", "max_wait")
+
+
+def test_a_file_whose_writer_crashed_waits_one_settle_time_more(root, run):
+    _, asked, _ = run(settle=0.4)
+    path = root / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["x"] = 1
+    with path.open("r+b") as raw:  # the consistency flag of a superblock of version 3
+        raw.seek(11)
+        raw.write(b"\x01")
+    began = time.monotonic()
+    wait_for(lambda: asked.captures, "the capture")
+    assert [cause for _, _, cause in asked.captures] != ["max_wait"]
+    assert time.monotonic() - began >= 2 * 0.4 - 0.05
 
 
 def test_an_open_file_is_skipped_until_it_is_closed(root, run):

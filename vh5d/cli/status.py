@@ -33,14 +33,21 @@ def command(ctx: click.Context, directories: tuple[Path, ...]) -> None:
 
 def _text(found: dict[str, Any]) -> str:
     lines = [f"policy {each['name']}: {', '.join(each['watch'])}" for each in found["policies"]]
+    hosts = {each["host"] for each in found["roots"]}
+    for root in found["roots"]:
+        where = f" on {root['host']}" if len(hosts) > 1 else ""
+        why = f" ({root['reason']})" if root["reason"] else ""
+        lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
     if not found["running"]:
         lines.append("not running (`vh5d up` starts it); this is what the stores hold")
+    elif not found["queue"]:
+        lines.append(f"the broker {found['broker']}; this is what the stores hold")
     rows = [
         (printable(each["path"]), each["state"], each["version"] or "-", each["error"] or "")
         for each in found["sources"]
     ]
     lines.append(table(("file", "state", "version", ""), rows) if rows else "no HDF5 files yet")
-    if found["running"]:
+    if found["queue"]:
         queue = found["queue"]
         lines.append(
             f"{counted(len(rows), 'file')}, {queue['waiting']} waiting, {queue['running']} at work"

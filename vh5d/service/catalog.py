@@ -30,12 +30,16 @@ PREFIX = "vh5d:"
 #: The Celery queue; kombu keeps unacknowledged messages in the hash `unacked` beside it.
 QUEUE = "captures"
 EVENTS_KEPT = 1000
+#: Seconds that the last word of a watcher is remembered.
+ROOTS_KEPT = 3600
 BATCH = 500
 #: A worker that takes a message holds it unseen for a moment, in seconds: no longer than this.
 UNSEEN = 5.0
 #: Seconds before the second attempt, doubled for each that follows, and the longest.
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
+#: The same after an attempt whose process died: most often not the file's fault.
+DEATH_PAUSE = 0.5
 #: Longest that a capture may take, in seconds: its process is killed then.
 LONGEST_CAPTURE = 6 * 3600
 #: Seconds after which a command to Redis counts as failed.
@@ -56,6 +60,7 @@ class State(StrEnum):
     CURRENT = "current"
     FAILED = "failed"
     UNREADABLE = "unreadable"
+    UNCLEAN = "unclean"
     MISSING = "missing"
 
 
@@ -79,7 +84,7 @@ class Source:
     """One source. Times are seconds since the epoch.
 
     `size`, `mtime_ns`, `inode` and `device` are those of the state that was last dealt with:
-    captured, or given up.
+    captured, or given up; `root_inode` is that of the watched directory at that time.
     """
 
     path: str = ""
@@ -98,6 +103,7 @@ class Source:
     mtime_ns: int | None = None
     inode: int | None = None
     device: int | None = None
+    root_inode: int | None = None
     bytes_added: int | None = None
     seconds: float | None = None
     captured_at: float | None = None
@@ -180,7 +186,28 @@ class Catalog:
         )
         return [str(path) for path in found]
 
+    def retry_later(self, path: Path, delay: float) -> None:
+        """Its file cannot be seen now."""
+        self._redis.zadd(PREFIX + "retry", {str(path): self._clock() + delay}, xx=True)
+
+    def roots(self) -> list[dict[str, Any]]:
+        """What watchers last said of their roots; `at`: when."""
+        found: list[dict[str, Any]] = []
+        for key in self._redis.scan_iter(match=PREFIX + "roots:*", count=BATCH):
+            said: Any = self._redis.get(key)
+            found += json.loads(said) if said else []
+        return found
+
     # What the watcher says.
+
+    def tell_roots(self, watcher: str, roots: list[dict[str, Any]]) -> None:
+        """How well `watcher` sees its roots."""
+        told = json.dumps([{**root, "at": self._clock()} for root in roots])
+        self._redis.set(f"{PREFIX}roots:{watcher}", told, ex=ROOTS_KEPT)
+
+    def is_new(self) -> bool:
+        """Whether nobody asked this before: the broker begins with nothing, or lost all it had."""
+        return bool(self._redis.set(PREFIX + "known", 1, nx=True))
 
     def settling(self, paths: Iterable[tuple[Path, str]]) -> None:
         """These files changed: path and name of the policy."""
@@ -215,13 +242,22 @@ class Catalog:
         self._tell(pipeline, source, "renamed", to=str(target))
         pipeline.execute()
 
-    def missing(self, path: Path, error: str | None = None) -> None:
-        """The file is gone; a file never heard of stays so."""
+    def missing(self, path: Path, deleted: Callable[[Source], bool] = lambda _before: True) -> None:
+        """The file is gone; a file never heard of stays so.
+
+        Parameters
+        ----------
+        deleted
+            Has the last word, knowing what was known of it.
+        """
         before = self.source(path)
         if before is None or before.state is State.MISSING:
+            self._redis.zrem(PREFIX + "retry", str(path))
+            return
+        if not deleted(before):
             return
         pipeline = self._redis.pipeline()
-        self._put(pipeline, path, state=State.MISSING, error=error, next_try=None, attempts=0)
+        self._put(pipeline, path, state=State.MISSING, error=None, next_try=None, attempts=0)
         pipeline.zrem(PREFIX + "retry", str(path))
         self._tell(pipeline, path, "missing")
         pipeline.execute()
@@ -285,7 +321,15 @@ class Catalog:
         self._tell(pipeline, path, str(state), error=error, next_try=next_try)
         pipeline.execute()
 
-    def given_up(self, path: Path, stat: FileStat | None, error: str, *, state: State) -> None:
+    def given_up(
+        self,
+        path: Path,
+        stat: FileStat | None,
+        error: str,
+        *,
+        state: State,
+        root_inode: int | None = None,
+    ) -> None:
         """No further attempt until the file changes."""
         pipeline = self._redis.pipeline()
         self._put(
@@ -296,7 +340,7 @@ class Catalog:
             attempts=0,
             busy=0,
             next_try=None,
-            **(asdict(stat) if stat else {}),
+            **(asdict(stat) | {"root_inode": root_inode} if stat else {}),
         )
         pipeline.zrem(PREFIX + "retry", str(path))
         self._tell(pipeline, path, str(state), error=error)
@@ -306,7 +350,7 @@ class Catalog:
         """The process of a capture died: try again soon."""
         source = self.source(path)
         if source is not None and source.state is State.CAPTURING:
-            pause = FIRST_PAUSE * 2 ** min(source.attempts - 1, 8)
+            pause = DEATH_PAUSE * 2 ** min(source.attempts - 1, 8)
             self.postponed(
                 path,
                 min(pause, LONGEST_PAUSE),

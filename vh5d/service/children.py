@@ -23,6 +23,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 #: A child that lived so long counts as healthy: the pauses begin anew.
 HEALTHY_AFTER = 60.0
+#: Seconds that a killed process may take to end.
+KILL_TIMEOUT = 5.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -84,7 +86,11 @@ class Child:
         if self.process is not None:
             self.process.kill()
             kill_group(self.process.pid)
-            self.process.wait()
+            try:
+                self.process.wait(KILL_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                # It hangs in the kernel, on a share or a disk: the kernel ends it some day.
+                log.warning("cannot be killed, going on without it", child=self.name)
 
     def ask_to_end(self) -> None:
         """SIGTERM: it ends in its own time."""

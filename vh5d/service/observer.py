@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import structlog
@@ -29,7 +29,11 @@ from watchdog.observers import Observer as NativeObserver
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
+from vh5d.service.canary import NAME, NEST, Canary, Habits
 from vh5d.service.inbox import Inbox
+from vh5d.service.presence import Identity
+from vh5d.service.roots import Root, WatchedRoot
+from vh5d.service.sight import RootHealth, shared_file_system, unwatched, watched_inodes
 
 #: Only these are asked of the kernel: a reader's opened and closed_no_write never get this far.
 WANTED: list[type[FileSystemEvent]] = [
@@ -49,23 +53,26 @@ POLLING_PAUSE = 1.0
 #: watchdog tells of an overflow in its log only (7.1: `InotifyFD.handle_event`).
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
+_CANARY = f"/{NEST}/{NAME}"
+
 log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Root:
-    """A directory to watch."""
+#: Seconds between two attempts to hear of a canary again by beginning anew.
+REVIVAL_PAUSE = 60.0
 
-    path: Path
-    recursive: bool = True
+HABITS = Habits()
 
 
 class _Handler(FileSystemEventHandler):
     """Events to inbox entries. It never raises: that would end the dispatching thread."""
 
-    def __init__(self, inbox: Inbox, ignored: Callable[[str], bool]) -> None:
+    def __init__(
+        self, inbox: Inbox, ignored: Callable[[str], bool], heard: Callable[[str], None]
+    ) -> None:
         self._inbox = inbox
         self._ignored = ignored
+        self._heard = heard
 
     def dispatch(self, event: FileSystemEvent) -> None:
         try:
@@ -76,6 +83,8 @@ class _Handler(FileSystemEventHandler):
 
     def _note(self, event: FileSystemEvent) -> None:
         source, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
+        if source.endswith(_CANARY):
+            self._heard(source)
         if event.event_type == "moved":
             self._note_move(source, target, directory=event.is_directory)
         elif self._ignored(source):
@@ -116,7 +125,7 @@ class _OverflowListener(logging.Handler):
 
 
 class DirectoryObserver:
-    """Watches directories and says what happened in them.
+    """Watches directories, says what happened in them, and knows how well it sees.
 
     Parameters
     ----------
@@ -128,6 +137,8 @@ class DirectoryObserver:
         Tells which paths are of no interest (stores, locks).
     polling
         Do without inotify.
+    habits
+        How often the roots are looked at.
     """
 
     def __init__(
@@ -137,26 +148,42 @@ class DirectoryObserver:
         ignored: Callable[[str], bool],
         *,
         polling: bool = False,
+        habits: Habits = HABITS,
     ) -> None:
-        self._roots = list(roots)
         self._inbox = inbox
-        self._handler = _Handler(inbox, ignored)
+        self._handler = _Handler(inbox, ignored, self._heard)
         self._overflow = _OverflowListener(inbox)
-        self._watches: dict[Root, tuple[ObservedWatch, tuple[int, int]]] = {}
-        self._observer: BaseObserver = PollingObserver()
+        self._watched = {
+            root.path: WatchedRoot(root, Canary(root.path, habits, sings=root.nest))
+            for root in roots
+        }
+        self._watches: dict[Path, list[ObservedWatch]] = {}
+        self._native: BaseObserver | None = None
+        self._poller: BaseObserver | None = None
+        self._why_polling = "as asked" if polling else None
         self._short = False
-        self.polling = polling
+        self._clock = time.monotonic
+        self._revive_at = 0.0
+
+    @property
+    def polling(self) -> bool:
+        """Whether inotify is done without."""
+        return self._why_polling is not None
 
     def start(self) -> None:
         """Begin; falls back to polling when inotify refuses."""
         logging.getLogger(OVERFLOW_LOGGER).addHandler(self._overflow)
-        self._start_observer()
+        for each in self._watched.values():
+            each.canary.start()
+        self._start_observers()
         self.check()
 
     def stop(self) -> None:
         """End; no event comes afterwards."""
         logging.getLogger(OVERFLOW_LOGGER).removeHandler(self._overflow)
-        self._stop_observer()
+        for each in self._watched.values():
+            each.canary.stop()
+        self._stop_observers()
 
     def check(self) -> bool:
         """Mend what broke: a dead thread, a root that went away, came back, or is another one.
@@ -166,117 +193,184 @@ class DirectoryObserver:
         bool
             Something was mended; the places it concerns are in the inbox.
         """
-        if not self._observer.is_alive():
-            log.warning("the observer died, starting another")
+        if not all(each.is_alive() for each in (self._native, self._poller) if each is not None):
+            log.warning("an observer died, starting another")
             self._restart()
             return True
         mended = False
-        for root in self._roots:
-            identity, watched = _identity(root.path), self._watches.get(root)
-            if watched is not None and (watched[1] != identity or not self._emits(watched[0])):
-                self._drop(root)
-                watched = None
-            if watched is None and identity is not None:
-                self._watch(root, identity)
-                mended = True
-        return mended
+        for each in self._watched.values():
+            if each.canary.hangs():
+                continue
+            found = each.present()
+            if each.watched and (found != each.canary.watched or not self._emits(each)):
+                self._drop(each)
+            if not each.watched and found is not None:
+                self._watch(each, found)
+                mended = mended or each.watched
+        return self._heed_canaries() or mended
+
+    def health(self) -> list[RootHealth]:
+        """How well each root is seen."""
+        return [each.health() for each in self._watched.values()]
+
+    def hung(self) -> list[Path]:
+        """Roots that do not answer: whoever asks them hangs, too."""
+        return [path for path, each in self._watched.items() if each.canary.hangs()]
+
+    def identity(self, root: Path) -> Identity | None:
+        """What `root` was when it began to be watched; None: it is not watched now."""
+        each = self._watched.get(root)
+        return each.canary.watched if each is not None and each.watched else None
+
+    def unheard(self) -> set[Path]:
+        """Directories that events do not tell everything of: to be looked at often."""
+        return {place for each in self._watched.values() for place in each.unheard()}
 
     def unwatched_roots(self) -> list[Path]:
         """Roots that are not there or cannot be watched."""
-        return [root.path for root in self._roots if root not in self._watches]
+        return [path for path, each in self._watched.items() if not each.watched]
 
-    def audit(self, directories: int) -> None:
-        """Compare with the number of directories there are; too few watches: poll instead.
+    def audit(self, directories: Collection[Path]) -> None:
+        """Find out which of the directories that there are have no watch.
 
         The kernel's limit on watches (`fs.inotify.max_user_watches`) is not an error to watchdog
         for any directory but a root.
         """
-        if self.polling or inotify_watches() >= directories:
-            self._short = False
-            return
-        if not self._short:
+        native = [
+            each
+            for each in self._watched.values()
+            if each.watched and not each.polled and each.root.recursive
+        ]
+        inside = [
+            path
+            for path in directories
+            if any(path.is_relative_to(each.root.path) for each in native)
+        ]
+        missing = unwatched(inside, watched_inodes()) if inside else set()
+        if missing and not self._short:
             # New directories get their watches a moment after they are there: look again.
             self._short = True
             self._inbox.look_everywhere()
             return
-        log.warning(
-            "not every directory can be watched, polling instead",
-            directories=directories,
-            watches=inotify_watches(),
-            hint="raise the sysctl fs.inotify.max_user_watches",
-        )
-        self.polling = True
+        self._short = False
+        for each in native:
+            self._note_unwatched(each, missing)
+
+    def _note_unwatched(self, each: WatchedRoot, missing: Collection[Path]) -> None:
+        below = frozenset(path for path in missing if path.is_relative_to(each.root.path))
+        if below and not each.unwatched:
+            log.error(
+                "not every directory can be watched, polling those",
+                path=str(each.root.path),
+                directories=len(below),
+                hint="raise the sysctl fs.inotify.max_user_watches",
+            )
+        each.unwatched = below
+
+    def _heard(self, canary: str) -> None:
+        for each in self._watched.values():
+            each.canary.heard(canary)
+
+    def _heed_canaries(self) -> bool:
+        """Begin anew when a canary is not heard: a thread may have died unseen."""
+        lost = [each for each in self._watched.values() if each.watched and each.canary.lost()]
+        for each in self._watched.values():
+            if each.lost and each not in lost:
+                self._inbox.look_into(each.root.path)
+            elif each in lost and not each.lost:
+                log.error("events do not arrive, looking often", path=str(each.root.path))
+            each.lost = each in lost
+        now = self._clock()
+        if not lost or now < self._revive_at:
+            return False
+        self._revive_at = now + REVIVAL_PAUSE
         self._restart()
+        return True
 
     def _restart(self) -> None:
-        self._stop_observer()
-        self._start_observer()
-        for root in self._roots:
-            identity = _identity(root.path)
-            if identity is not None:
-                self._watch(root, identity)
+        self._stop_observers()
+        self._start_observers()
+        for each in self._watched.values():
+            found = each.present()
+            if found is not None and not each.canary.hangs():
+                self._watch(each, found)
         self._inbox.look_everywhere()
 
-    def _start_observer(self) -> None:
-        if not self.polling:
-            try:
-                self._observer = NativeObserver()
-                self._observer.start()
-                return
-            except OSError as error:
-                log.warning("inotify cannot be used, polling instead", error=str(error))
-                self.polling = True
-        self._observer = PollingObserver(timeout=POLLING_PAUSE)
-        self._observer.start()
-
-    def _stop_observer(self) -> None:
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join(timeout=5.0)
-        self._watches.clear()
-
-    def _watch(self, root: Root, identity: tuple[int, int]) -> None:
-        try:
-            watch = self._observer.schedule(
-                self._handler, str(root.path), recursive=root.recursive, event_filter=WANTED
-            )
-        except OSError as error:
-            log.warning("cannot watch", path=str(root.path), error=str(error))
-            if not self.polling and _identity(root.path) is not None:
-                self.polling = True
-                self._restart()
+    def _start_observers(self) -> None:
+        if self._why_polling is not None:
             return
-        self._watches[root] = (watch, identity)
-        self._inbox.look_into(root.path)
-
-    def _drop(self, root: Root) -> None:
-        watch, _ = self._watches.pop(root)
-        log.warning("watch lost", path=str(root.path))
-        if self._emits(watch, alive=False):
-            self._observer.unschedule(watch)
-
-    def _emits(self, watch: ObservedWatch, *, alive: bool = True) -> bool:
-        return any(
-            emitter.watch == watch and (emitter.is_alive() or not alive)
-            for emitter in self._observer.emitters
-        )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
-def inotify_watches() -> int:
-    """Watches that this process holds, from `/proc/self/fdinfo` (proc(5), "inotify wd:")."""
-    watches = 0
-    for descriptor in Path("/proc/self/fdinfo").iterdir():
         try:
-            info = descriptor.read_text()
-        except OSError:
-            continue
-        watches += sum(line.startswith("inotify wd:") for line in info.splitlines())
-    return watches
+            native = NativeObserver()
+            native.start()
+        except OSError as error:
+            log.warning("inotify cannot be used, polling instead", error=str(error))
+            self._why_polling = f"inotify: {error.strerror}"
+        else:
+            self._native = native
+
+    def _stop_observers(self) -> None:
+        for observer in (self._native, self._poller):
+            if observer is not None and observer.is_alive():
+                observer.stop()
+                observer.join(timeout=5.0)
+        self._native = self._poller = None
+        self._watches.clear()
+        for each in self._watched.values():
+            each.watched = False
+
+    def _watch(self, each: WatchedRoot, found: Identity) -> None:
+        path = each.root.path
+        each.shared = shared_file_system(path)
+        each.reason, each.polled = self._why_polling, self._native is None
+        if self._native is not None and not self._schedule(each, self._native):
+            each.polled = True
+            log.error("cannot be watched, polling it", path=str(path), error=each.reason)
+        if each.polled and not self._schedule(each, self._polling_observer()):
+            log.error("cannot be watched", path=str(path), error=each.reason)
+            return
+        each.mount = each.mount or each.canary.mount
+        each.canary.begin_anew(found)
+        self._inbox.look_into(path)
+
+    def _schedule(self, each: WatchedRoot, observer: BaseObserver) -> bool:
+        path, recursive = each.root.path, each.root.recursive
+        try:
+            watches = [
+                observer.schedule(
+                    self._handler, str(path), recursive=recursive, event_filter=WANTED
+                )
+            ]
+            if each.root.nest and not recursive and each.canary.make_nest():
+                nest = str(each.canary.path.parent)
+                watches.append(observer.schedule(self._handler, nest, event_filter=WANTED))
+        except OSError as error:
+            each.reason = error.strerror or str(error)
+            return False
+        self._watches[path] = watches
+        each.watched = True
+        return True
+
+    def _polling_observer(self) -> BaseObserver:
+        if self._poller is None:
+            self._poller = PollingObserver(timeout=POLLING_PAUSE)
+            self._poller.start()
+        return self._poller
+
+    def _drop(self, each: WatchedRoot) -> None:
+        log.warning("watch lost", path=str(each.root.path))
+        for watch in self._watches.pop(each.root.path):
+            for observer in (self._native, self._poller):
+                if observer is not None and watch in {each.watch for each in observer.emitters}:
+                    observer.unschedule(watch)
+        each.watched, each.unwatched = False, frozenset()
+        each.canary.begin_anew(None)
+
+    def _emits(self, each: WatchedRoot) -> bool:
+        alive = {
+            emitter.watch
+            for observer in (self._native, self._poller)
+            if observer is not None
+            for emitter in observer.emitters
+            if emitter.is_alive()
+        }
+        return alive.issuperset(self._watches[each.root.path])

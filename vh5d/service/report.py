@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from vh5d.errors import StoreError, UsageError
 from vh5d.policy import Config, default_config, load_config
 from vh5d.service.catalog import Catalog, Source, connect
 from vh5d.service.rescan import walk
+from vh5d.service.sight import Sight
 from vh5d.service.state import (
     Description,
     description_of,
@@ -21,6 +23,9 @@ from vh5d.service.state import (
     is_running,
     known_states,
 )
+
+#: Seconds without a word after which a watcher counts as dead.
+SILENT = 30.0
 
 _SHOWN = (
     "path",
@@ -89,19 +94,39 @@ def report(service: Service) -> dict[str, Any]:
         {"name": policy.name, "watch": list(policy.watch), "store": policy.store}
         for policy in service.config.policies
     ]
+    common = {"running": service.broker is not None, "policies": policies}
     if service.broker is not None:
         catalog = Catalog(connect(service.broker))
         try:
             return {
-                "running": True,
-                "policies": policies,
+                **common,
+                "broker": "answers",
+                "roots": _roots(catalog.roots(), time.time()),
                 "sources": [_shown(source) for source in catalog.sources()],
                 "queue": catalog.queue(),
             }
-        except redis.RedisError:
-            pass  # it ended between the two looks, or the broker is on its way up
+        except redis.RedisError as error:
+            broker: str | None = f"does not answer: {error}"
+    else:
+        broker = None
     sources = list(_from_stores(service.config))
-    return {"running": False, "policies": policies, "sources": sources, "queue": {}}
+    return {**common, "broker": broker, "roots": [], "sources": sources, "queue": {}}
+
+
+def _roots(told: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+    """What was said last of each root on each host."""
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for root in sorted(told, key=lambda root: float(root["at"])):
+        newest[root["path"], root["host"]] = root
+    shown = []
+    for _, root in sorted(newest.items()):
+        silent = now - float(root["at"])
+        if silent > SILENT:
+            reason = f"its watcher was not heard of for {silent:.0f} s"
+            shown.append({**root, "health": str(Sight.BLIND), "reason": reason})
+        else:
+            shown.append(root)
+    return shown
 
 
 def _shown(source: Source) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vh5d.policy import Config
 from vh5d.service.catalog import Catalog, FileStat, Source, State
+from vh5d.service.presence import identity, was_deleted
 
 BATCH = 500
 
@@ -69,7 +70,13 @@ def walk(
                 continue  # it went away between the listing and here
 
 
-def look(catalog: Catalog, config: Config, below: Collection[Path] | None = None) -> Findings:
+def look(
+    catalog: Catalog,
+    config: Config,
+    below: Collection[Path] | None = None,
+    *,
+    without: Collection[Path] = (),
+) -> Findings:
     """Compare the disk with the catalog.
 
     Parameters
@@ -80,14 +87,18 @@ def look(catalog: Catalog, config: Config, below: Collection[Path] | None = None
         What to look at.
     below
         Only these directories.
+    without
+        Roots to leave out: they do not answer.
     """
     findings = Findings()
     for directory, recursive in _places(config, below).items():
+        if any(directory.is_relative_to(root) for root in without):
+            continue
         seen = walk(directory, config, recursive=recursive, entered=findings.directories.add)
         while batch := dict(islice(seen, BATCH)):
             findings.files.update(map(str, batch))
             findings.changed += _other_than_captured(catalog, batch)
-    findings.gone = _gone(catalog, config, findings.files, below)
+    findings.gone = _gone(catalog, config, findings.files, below, without)
     return findings
 
 
@@ -135,13 +146,13 @@ def _in_hand(source: Source, found: FileStat) -> bool:
 
 
 def _gone(
-    catalog: Catalog, config: Config, present: set[str], below: Collection[Path] | None
+    catalog: Catalog,
+    config: Config,
+    present: set[str],
+    below: Collection[Path] | None,
+    without: Collection[Path],
 ) -> list[Path]:
-    """Known files that are not there, on a file system that is.
-
-    A share that is not mounted has another device number under its mount point, or no mount
-    point: nothing was deleted.
-    """
+    """Known files that are not there, on a file system that is."""
     gone = []
     unseen = (path for path in catalog.paths() if path not in present)
     if below is not None:
@@ -153,15 +164,8 @@ def _gone(
             continue
         policy = config.policy_for(path)
         root = policy.root_of(path) if policy is not None else None
-        if root is None or os.path.lexists(path):
+        if root is None or root in without:
             continue
-        if source.device is None or _device(root) == source.device:
+        if was_deleted(path, root, source, watched=identity(root)):
             gone.append(path)
     return gone
-
-
-def _device(root: Path) -> int | None:
-    try:
-        return root.stat().st_dev
-    except OSError:
-        return None

@@ -8,9 +8,9 @@ what cannot be put into the queue now is put there later.
 from __future__ import annotations
 
 import os
-import threading
+import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,11 +22,15 @@ import structlog
 from vh5d.errors import BrokerError
 from vh5d.hdf5.writers import WriterState, writers
 from vh5d.policy import Config, Policy
+from vh5d.service.canary import NEST, Habits
 from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, Catalog
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
-from vh5d.service.observer import DirectoryObserver, Root
-from vh5d.service.rescan import look
+from vh5d.service.looks import Looks
+from vh5d.service.observer import HABITS, DirectoryObserver
+from vh5d.service.presence import is_absent, was_deleted
+from vh5d.service.roots import Root
 from vh5d.service.settle import Settle, Timing
+from vh5d.service.sight import RootHealth, Sight
 from vh5d.service.signals import StopRequests
 
 #: Seconds: the longest the loop sleeps, and how long it lets a burst of events gather.
@@ -36,6 +40,15 @@ GATHER = 0.02
 AT_ONCE = 200
 #: Seconds between two looks at the observer's health, the retry set, a broker that failed.
 HEALTH_PAUSE = 1.0
+#: Seconds between two looks at places that events do not tell everything of, and the part of the
+#: time that these looks may take.
+OFTEN = 5.0
+OFTEN_SHARE = 0.2
+#: Seconds between two words on roots to the catalog, on a broker that is away to the log.
+TELL_PAUSE = 5.0
+SAY_PAUSE = 60.0
+#: Seconds before a file of a root that is not there is asked for again.
+ABSENT_PAUSE = 30.0
 RETRY_PAUSE = 0.5
 BROKER_PAUSE = 1.0
 #: Seconds between two searches for messages that a broker lost.
@@ -89,6 +102,7 @@ class Watcher:
         *,
         probe: Probe = writers,
         polling: bool = False,
+        habits: Habits = HABITS,
     ) -> None:
         self._config = config
         self._catalog = catalog
@@ -98,19 +112,23 @@ class Watcher:
         self._settle: Settle[Path] = Settle()
         self._causes: dict[Path, str] = {}
         self._ready: dict[Path, str] = {}
-        self._places: set[Path] = set()
-        self._everywhere = True
-        self._directories: int | None = None
-        self._look: threading.Thread | None = None
         self._broker_failed_at = -BROKER_PAUSE
+        self._broker_away_since: float | None = None
+        self._known = False
+        self._health: dict[Path, RootHealth] = {}
+        self._hung: list[Path] = []
         now = self._clock()
-        self._health = _Alarm(HEALTH_PAUSE, now + HEALTH_PAUSE)
+        self._check = _Alarm(HEALTH_PAUSE, now)
+        self._often = _Alarm(OFTEN, now + OFTEN)
+        self._tell = _Alarm(TELL_PAUSE, now)
+        self._say = _Alarm(SAY_PAUSE, now)
         self._retry = _Alarm(RETRY_PAUSE, now)
         self._lost = _Alarm(LOST_PAUSE, now + LOST_PAUSE)
         self._rescan = _Alarm(config.rescan, now)
         self.inbox = Inbox(self._clock)
+        self._looks = Looks(catalog, config, self.inbox, self._clock)
         self._observer = DirectoryObserver(
-            _roots(config.policies), self.inbox, self._ignored, polling=polling
+            _roots(config.policies), self.inbox, self._ignored, polling=polling, habits=habits
         )
 
     def run(self, stop: StopRequests) -> None:
@@ -130,21 +148,44 @@ class Watcher:
         """One round of the loop."""
         now = self._clock()
         self._take_in(self.inbox.take())
-        if self._health.rings(now):
+        if self._check.rings(now):
             self._check_health()
         if self._rescan.rings(now):
-            self._everywhere = True
+            self._looks.want_everything()
+        if self._often.rings(now):
+            self._looks.want(self._observer.unheard())
+            self._often.at = now + max(OFTEN, self._looks.seconds / OFTEN_SHARE)
         if now - self._broker_failed_at >= BROKER_PAUSE:
             self._with_broker(now)
         self._choose(self._clock())
 
     def _check_health(self) -> None:
         self._observer.check()
-        directories, self._directories = self._directories, None
+        directories = self._looks.take_directories()
         if directories is not None:
             self._observer.audit(directories)
+        self._hung = self._observer.hung()
+        self._heed_health()
         # The supervisor takes silence for a thread that hangs.
         log.debug("alive", settling=len(self._settle), unsent=len(self._ready))
+
+    def _heed_health(self) -> None:
+        """Say how well the roots are seen, and look into those that are seen again."""
+        for health in self._observer.health():
+            before = self._health.get(health.path)
+            if before == health:
+                continue
+            self._health[health.path] = health
+            self._tell.at = self._clock()
+            said = {"path": str(health.path), "sight": str(health.sight)}
+            if health.sight in {Sight.GONE, Sight.BLIND}:
+                log.error("is not seen", **said, error=health.reason)
+            elif health.sight is Sight.POLLING:
+                log.warning("is looked at often", **said, reason=health.reason)
+            elif before is not None:
+                log.info("is seen again", **said)
+            if before is not None and before.sight in {Sight.GONE, Sight.BLIND}:
+                self._looks.want([health.path])
 
     def _sleep(self, stop: StopRequests) -> None:
         now = self._clock()
@@ -161,8 +202,9 @@ class Watcher:
     # In.
 
     def _take_in(self, batch: Batch) -> None:
-        self._everywhere |= batch.everything
-        self._places |= batch.directories
+        if batch.everything:
+            self._looks.want_everything()
+        self._looks.want(batch.directories)
         settling = []
         # Renames first: what the old name waited for goes with the file.
         renames_first = sorted(batch.changes.items(), key=lambda each: each[1].moved_from is None)
@@ -203,8 +245,18 @@ class Watcher:
         self._settle.forget(path)
         self._causes.pop(path, None)
         self._ready.pop(path, None)
-        if not os.path.lexists(path) and self._config.policy_for(path) is not None:
-            self._tell_catalog(lambda: self._catalog.missing(path))
+        if self._hangs(path):
+            return
+        policy = self._config.policy_for(path)
+        root = policy.root_of(path) if policy is not None and is_absent(path) else None
+        if root is None:
+            return
+        watched = self._observer.identity(root)
+        self._tell_catalog(
+            lambda: self._catalog.missing(
+                path, lambda before: was_deleted(path, root, before, watched=watched)
+            )
+        )
 
     def _ignored(self, path: str) -> bool:
         return "/.vh5d/" in path or path.endswith("/.vh5d")
@@ -218,18 +270,21 @@ class Watcher:
         written = self._probe(due)
         for path in due:
             cause = self._causes.get(path, CHANGE)
-            if path in written:
-                if self._waits(path, now):
-                    continue
+            writer = written.get(path)
+            if writer is not None and self._waits(path, writer, now):
+                continue
+            if writer is not None and writer.process is not None:
                 cause = MAX_WAIT
-                log.warning("still being written", path=str(path), by=str(written[path]))
+                log.warning("still being written", path=str(path), by=str(writer))
             self._settle.take(path)
             self._causes.pop(path, None)
             self._ready[path] = cause
         self._put_ready()
 
-    def _waits(self, path: Path, now: float) -> bool:
+    def _waits(self, path: Path, writer: WriterState, now: float) -> bool:
         """Whether a file that is being written waits on; at the latest until its `max_wait`."""
+        if writer.process is None:
+            return self._settle.unclean(path, now)
         if self._settle.busy(path, now):
             return True
         policy = self._config.policy_for(path)
@@ -239,10 +294,16 @@ class Watcher:
         return False
 
     def _is_there(self, path: Path) -> bool:
-        if path.exists():
+        if self._hangs(path):
+            self._settle.forget(path)  # a look finds it when its root answers
+            return False
+        if not is_absent(path):
             return True
         self._gone(path)
         return False
+
+    def _hangs(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._hung)
 
     def _put_ready(self) -> None:
         for path, cause in list(islice(self._ready.items(), AT_ONCE)):
@@ -262,12 +323,40 @@ class Watcher:
         try:
             if self._retry.rings(now):
                 self._take_retries()
-            if self._lost.rings(now) and (lost := self._catalog.recover_lost()):
-                log.warning("the broker lost messages, asking again", files=lost)
+            if self._lost.rings(now):
+                self._find_lost()
+            if self._tell.rings(now):
+                self._tell_roots()
         except redis.RedisError as error:
             self._broker_failed(error)
             return
-        self._begin_look()
+        if self._broker_failed_at >= now:
+            return
+        self._broker_answers()
+        self._looks.begin(self._hung)
+
+    def _find_lost(self) -> None:
+        """Ask again for what the broker lost."""
+        if self._catalog.is_new() and self._known:
+            log.warning("the broker lost everything, looking at everything")
+            self._looks.want_everything()
+        self._known = True
+        lost = self._catalog.recover_lost()
+        if lost:
+            log.warning("the broker lost messages, asking again", files=lost)
+
+    def _tell_roots(self) -> None:
+        host = socket.gethostname()
+        told = [
+            {
+                "path": str(health.path),
+                "health": str(health.sight),
+                "reason": health.reason,
+                "host": host,
+            }
+            for health in self._health.values()
+        ]
+        self._catalog.tell_roots(f"{host}:{os.getpid()}", told)
 
     def _take_retries(self) -> None:
         for name in self._catalog.retries():
@@ -276,43 +365,11 @@ class Watcher:
             if policy is None:
                 continue
             if not self._is_there(path):
-                self._catalog.missing(path)
+                self._catalog.retry_later(path, ABSENT_PAUSE)
             elif path not in self._settle and path not in self._ready:
                 timing = Timing(policy.settle, policy.max_wait)
                 self._settle.found(path, self._clock(), 0.0, timing)
                 self._causes.setdefault(path, RETRY)
-
-    def _begin_look(self) -> None:
-        if not (self._everywhere or self._places) or (self._look and self._look.is_alive()):
-            return
-        places = None if self._everywhere else self._places
-        self._everywhere, self._places = False, set()
-        self._look = threading.Thread(
-            target=self._look_at, args=(places,), name="rescan", daemon=True
-        )
-        self._look.start()
-
-    def _look_at(self, places: Collection[Path] | None) -> None:
-        """Runs in a thread of its own: a large tree takes seconds, a hung share for ever."""
-        try:
-            findings = look(self._catalog, self._config, places)
-        except redis.RedisError as error:
-            log.warning("look at the disk put off", error=str(error))
-            time.sleep(BROKER_PAUSE)
-            self._look_again(places)
-            return
-        self.inbox.found(findings.changed)
-        for path in findings.gone:
-            self.inbox.deleted(path)
-        if places is None:
-            self._directories = len(findings.directories)
-            log.debug("looked at the disk", files=len(findings.files), new=len(findings.changed))
-
-    def _look_again(self, places: Collection[Path] | None) -> None:
-        if places is None:
-            self.inbox.look_everywhere()
-        for place in places or ():
-            self.inbox.look_into(place)
 
     def _tell_catalog(self, tell: Callable[[], None]) -> None:
         """What the catalog says while the broker is away is mended by the next capture."""
@@ -324,14 +381,34 @@ class Watcher:
             self._broker_failed(error)
 
     def _broker_failed(self, error: Exception) -> None:
-        log.warning("the broker does not answer, going on without it", error=str(error))
-        self._broker_failed_at = self._clock()
+        now = self._broker_failed_at = self._clock()
+        if self._broker_away_since is None:
+            self._broker_away_since = self._say.at = now
+        if self._say.rings(now):
+            log.error(
+                "the broker does not answer, going on without it",
+                error=str(error),
+                seconds=round(now - self._broker_away_since),
+            )
+
+    def _broker_answers(self) -> None:
+        """What could not be told meanwhile, a look at everything finds."""
+        if self._broker_away_since is None:
+            return
+        seconds = self._clock() - self._broker_away_since
+        log.warning("the broker answers again, looking at everything", seconds=round(seconds))
+        self._broker_away_since = None
+        self._lost.at = self._clock()
+        self._looks.want_everything()
 
 
 def _roots(policies: Iterable[Policy]) -> list[Root]:
     """Each directory once, recursive if any policy wants it so."""
     recursive: dict[Path, bool] = {}
+    nests: set[Path] = set()
     for policy in policies:
         for watched in policy.watched:
             recursive[watched.path] = recursive.get(watched.path, False) or watched.recursive
-    return [Root(path, wide) for path, wide in recursive.items()]
+            if policy.store.startswith(f"{{root}}/{NEST}/"):
+                nests.add(watched.path)
+    return [Root(path, wide, nest=path in nests) for path, wide in recursive.items()]
