@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         VersionNotFoundError,
         VH5DError,
     )
+    from vh5d.interop.exporting import ExportResult, export_file
+    from vh5d.interop.importing import ImportResult, import_file
     from vh5d.store.compact import CompactResult, compact
     from vh5d.store.diff import Diff
     from vh5d.store.prune import PruneResult, prune
@@ -53,6 +55,8 @@ __all__ = [
     "CaptureResult",
     "CompactResult",
     "Diff",
+    "ExportResult",
+    "ImportResult",
     "NotAStoreError",
     "PolicyError",
     "Problem",
@@ -82,7 +86,9 @@ __all__ = [
     "capture",
     "compact",
     "diff",
+    "export_file",
     "extract",
+    "import_file",
     "open",
     "open_store",
     "prune",
@@ -95,6 +101,8 @@ _HOMES = {
     "CaptureResult": "capture.options",
     "CompactResult": "store.compact",
     "Diff": "store.diff",
+    "ExportResult": "interop.exporting",
+    "ImportResult": "interop.importing",
     "Problem": "store.verify",
     "PruneResult": "store.prune",
     "RestoreResult": "capture.restore",
@@ -105,7 +113,9 @@ _HOMES = {
     "capture": "capture.capture",
     "compact": "store.compact",
     "diff": "capture.diff",
+    "export_file": "interop.exporting",
     "extract": "capture.extract",
+    "import_file": "interop.importing",
     "open": "versioned.opening",
     "open_store": "store.reader",
     "prune": "store.prune",

@@ -7,7 +7,8 @@ import click
 from vh5d import __version__
 from vh5d.cli.group import LazyGroup
 
-#: Each command has a module of its name, which has it as `command`, and a line in the help.
+#: Each command has a module of its name, which has it as `command`, and a line in the help. What
+#: no module can be called ends in an underscore.
 COMMANDS = {
     "up": "Watch directories and keep every version.",
     "watch": "Only watch: put captures into the queue.",
@@ -21,6 +22,8 @@ COMMANDS = {
     "verify": "Check stores, down to the last chunk.",
     "prune": "Drop versions, and give back their space.",
     "compact": "Rewrite a store without dead space.",
+    "import": "Make a store of a file of versioned-hdf5.",
+    "export": "Make a file for versioned-hdf5 of a store.",
     "completion": "Print a shell's completion script.",
 }
 

@@ -61,6 +61,8 @@ def locate(file: str, store: str | None, told: Told) -> Located:
     if by_policy is not None:
         return Located(path, _existing(by_policy))
     found = _beside(path)
+    if found is None and is_theirs(path):
+        return Located(None, path)  # commands that cannot use it say so
     if found is None:
         what = "has no versions yet" if path.exists() else "does not exist, and has no versions"
         hint = f"`vh5d snapshot {file}` makes the first one, --store names a store elsewhere"
@@ -108,6 +110,23 @@ def is_store(path: Path) -> bool:
     except (SourceError, OSError, RuntimeError, KeyError):
         # A damaged store is one, and so is what a crash left of it.
         return journal_path(path).exists() or _looks_like_store(path)
+
+
+def is_theirs(path: Path) -> bool:
+    """Whether a file holds versions that versioned-hdf5 wrote; nothing is locked."""
+    if not path.is_file():
+        return False
+    import h5py
+
+    from vh5d.errors import SourceError
+    from vh5d.hdf5.source_file import SourceFile
+    from vh5d.store import layout
+
+    try:
+        with SourceFile(path) as file, h5py.File(file, "r") as opened:
+            return layout.is_theirs(opened)
+    except (SourceError, OSError, RuntimeError, KeyError):
+        return False
 
 
 def _looks_like_store(path: Path) -> bool:

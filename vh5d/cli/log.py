@@ -30,7 +30,7 @@ def command(ctx: click.Context, file: str, store: str | None, number: int | None
     """
     told = Told.of(ctx)
     found = locate(file, store, told)
-    with opened(found.store) as reader:
+    with opened(found.store, theirs=True) as reader:
         newest = reader.versions[::-1][:number]
         if told.json:
             versions = [_as_json(each, _changed(reader, each)) for each in newest]

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(store: Path) -> Iterator[StoreReader]:
-    """Open a store for reading; say so if it had to be recovered."""
+def opened(store: Path, *, theirs: bool = False) -> Iterator[StoreReader]:
+    """Open a store for reading; say so if it had to be recovered.
+
+    Parameters
+    ----------
+    store
+        The store.
+    theirs
+        Whether a file of versioned-hdf5 will do.
+    """
     from vh5d.store.reader import open_store
 
-    with open_store(store) as reader:
+    with open_store(store, theirs=theirs) as reader:
         tell_recovery(store, reader.recovered)
         yield reader
 

@@ -30,7 +30,7 @@ def command(ctx: click.Context, file: str, version: str, store: str | None) -> N
 
     told = Told.of(ctx)
     found = locate(file, store, told)
-    with opened(found.store) as reader:
+    with opened(found.store, theirs=True) as reader:
         chosen = reader.resolve(version)
         objects = list_objects(reader, chosen)
         if told.json:

@@ -148,7 +148,7 @@ def copy_shown(spec: DatasetSpec, source_id: Any, mappings: Mappings, parent: An
 
 
 def create_virtual(
-    parent: Any, like: Any, space: Any, source: tuple[bytes, tuple[int, ...]], mappings: Mappings
+    parent: Any, like: Any, source: tuple[bytes, tuple[int, ...]], mappings: Mappings
 ) -> Any:
     """Make an anonymous virtual dataset over one dataset of the same file.
 
@@ -157,9 +157,7 @@ def create_virtual(
     parent
         Any identifier in the file.
     like
-        DatasetID of a dataset whose element type and fill value to have.
-    space
-        Its dataspace.
+        DatasetID of a dataset whose shape, element type and fill value to have.
     source
         Path and shape of the dataset that blocks come from.
     mappings
@@ -170,6 +168,7 @@ def create_virtual(
         dcpl.remove_filter(h5z.FILTER_ALL)
     dcpl.set_layout(h5d.VIRTUAL)
     path, source_shape = source
+    space = h5s.create_simple(like.get_space().get_simple_extent_dims())
     virtual, origin = space.copy(), h5s.create_simple(source_shape)
     counts = (mappings.stops - mappings.starts).tolist()
     starts, source_starts = mappings.starts.tolist(), mappings.source_starts.tolist()
@@ -177,4 +176,32 @@ def create_virtual(
         virtual.select_hyperslab(tuple(start), tuple(count))
         origin.select_hyperslab(tuple(source_start), tuple(count))
         dcpl.set_virtual(virtual, THIS_FILE, path, origin)
-    return h5d.create(parent, None, like.get_type(), space, dcpl)
+    return h5d.create(parent, None, portable(like.get_type()), space, dcpl)
+
+
+def make_like(
+    parent: Any, name: bytes, like: Any, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> Any:
+    """Make a chunked dataset that grows along its first axis, for chunks of another.
+
+    Parameters
+    ----------
+    parent, name
+        Where to link it.
+    like
+        DatasetID of a dataset whose element type, filters and fill value to have.
+    shape, chunks
+        In elements.
+    """
+    dcpl = like.get_create_plist()
+    dcpl.set_layout(h5d.CHUNKED)
+    dcpl.set_chunk(chunks)
+    dcpl.set_alloc_time(h5d.ALLOC_TIME_INCR)
+    type_id = portable(like.get_type())
+    space = h5s.create_simple(shape, (h5s.UNLIMITED, *shape[1:]))
+    return h5d.create(parent, name, type_id, space, dcpl)
+
+
+def read_stored(dataset_id: Any) -> bool:
+    """Whether the stored bytes of a dataset's chunks mean the same in another file."""
+    return layout_of(dataset_id.get_type()).plain

@@ -121,7 +121,7 @@ def write_image(area: StagingArea, version: str, image: Image, previous: str | N
 
 def read_image(file: h5py.File, version: str) -> Image | None:
     """Return a version's image, or None when it was not captured from a file."""
-    group = file[layout.IMAGES].get(version)
+    group = file.get(f"{layout.IMAGES}/{version}")
     if group is None:
         return None
     attributes = group.attrs
