@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -11,15 +12,19 @@ import pytest
 
 from tests.support.corpus import corpus_parameters
 from tests.support.history import History, sha256, tree_differences
+from tests.support.other_process import other_process
+from vh5d.capture import watchful
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.restore import restore
 from vh5d.errors import (
     SourceBusyError,
+    SourceChangedError,
     SourceMissingError,
     StoreDamagedError,
     TargetExistsError,
 )
+from vh5d.hdf5.writers import WriterState, writers
 from vh5d.store.layout import VERSIONS
 from vh5d.store.reader import open_store
 
@@ -219,6 +224,28 @@ def test_a_source_that_somebody_writes_is_refused(history: History) -> None:
             history.capture()
     assert not history.store.exists()
     assert history.capture().version == "v1"
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_a_writer_that_comes_just_after_the_look_for_writers_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libver: str
+) -> None:
+    """It opens the file and writes a part, before anything is read."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file["x"] = np.zeros(1000)
+    code = "import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); f['x'][:500] = 1; f.flush()"
+    with ExitStack() as stack:
+
+        def look_and_then_write(paths: list[Path]) -> dict[Path, WriterState]:
+            found = writers(paths)
+            stack.enter_context(other_process(code, path))
+            return found
+
+        monkeypatch.setattr(watchful, "writers", look_and_then_write)
+        with pytest.raises(SourceChangedError):
+            capture(path, tmp_path / "store.h5")
+    assert not (tmp_path / "store.h5").exists()
 
 
 def test_a_source_is_never_locked(history: History) -> None:

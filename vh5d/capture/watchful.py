@@ -34,11 +34,13 @@ class WatchfulSource:
         self.path = path
         self.file = SourceFile(path)
         try:
-            self.writer = self._writer()
-            self._check_idle(busy)
+            # In this order: whoever is not seen to have it open now has either closed it, or will
+            # change what is compared in the end.
             _wait_out_tick(self.file.stat())
             self.status = self.file.stat()
             self.superblock = self.file.superblock()
+            self.writer = self._writer()
+            self._check_idle(busy)
         except BaseException:
             self.file.close()
             raise
