@@ -202,6 +202,6 @@ def make_like(
     return h5d.create(parent, name, type_id, space, dcpl)
 
 
-def read_stored(dataset_id: Any) -> bool:
+def chunks_are_portable(dataset_id: Any) -> bool:
     """Whether the stored bytes of a dataset's chunks mean the same in another file."""
     return layout_of(dataset_id.get_type()).plain

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.hdf5.extents import chunk_extents
-from vh5d.hdf5.virtual import Mappings, make_like, read_stored
+from vh5d.hdf5.virtual import Mappings, make_like, chunks_are_portable
 from vh5d.interop.theirs import (
     CHUNKS_ATTRIBUTE,
     COUNT_ATTRIBUTE,
@@ -152,7 +152,7 @@ def chunks_of(dataset: h5py.Dataset, chunks: tuple[int, ...]) -> Iterator[Stored
         for place in np.ndindex(*counts):
             yield StoredChunk(_region(place, chunks, dataset.shape), None)
         return
-    extents, direct = chunk_extents(dataset.id), read_stored(dataset.id)
+    extents, direct = chunk_extents(dataset.id), chunks_are_portable(dataset.id)
     fields = (extents.scaled, extents.offsets, extents.nbytes, extents.masks)
     for scaled, address, nbytes, mask in zip(*(each.tolist() for each in fields), strict=True):
         region = _region(tuple(scaled), chunks, dataset.shape)

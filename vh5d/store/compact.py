@@ -24,7 +24,7 @@ from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.pools import Pools, open_pools
 from vh5d.store.reachability import Reached, reach_all
-from vh5d.store.rewriting import Progress, Rewriting
+from vh5d.store.rewriting import Progress, Rewriting, shared_datasets
 from vh5d.store.verify import verify
 from vh5d.store.versions import VersionInfo, list_versions
 
@@ -167,7 +167,7 @@ def _check(new: AtomicFile, store: Path, content: _Content) -> None:
         with _opened(new) as copy:
             if copy.versions != content.versions:
                 problems.append("not all versions are there")
-            if len(copy.reached.datasets) != len(content.reached.datasets):
+            if len(copy.reached.datasets) != len(shared_datasets(content.file, content.reached)):
                 problems.append("not all datasets are there")
     if problems:
         raise StoreDamagedError(

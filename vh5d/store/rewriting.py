@@ -14,6 +14,7 @@ from vh5d.hdf5.address import address_of, open_by_address
 from vh5d.hdf5.block_image import UNDEFINED
 from vh5d.hdf5.dataset_spec import of_dataset
 from vh5d.hdf5.index_copy import copy_indexes
+from vh5d.hdf5.virtual import chunks_are_portable
 from vh5d.store import layout
 from vh5d.store.datasets import Index, Read, Table, stage_header, write_table
 from vh5d.store.images import PAGE_POOL, PAGE_ROW
@@ -24,6 +25,19 @@ from vh5d.store.transplant import Transplant
 from vh5d.store.versions import list_versions
 
 Progress = Callable[[int, int], None]
+
+
+def shared_datasets(source: h5py.File, reached: Reached) -> list[int]:
+    """Return the addresses of the datasets whose chunks lie in pools in every file that has them.
+
+    Strings that were taken over from versioned-hdf5 have chunks that point into the heaps of the
+    file. In another file they are datasets of their own.
+    """
+    return [
+        address
+        for address in reached.datasets
+        if chunks_are_portable(open_by_address(source.id, address))
+    ]
 
 
 class Rewriting:
@@ -136,7 +150,8 @@ class Rewriting:
         move = self._moves(area)
         for family in self._reached.families:
             roots |= copy_indexes(self._read, family, move, area.image)
-        addresses = [each for each in self._reached.datasets if each not in skipped]
+        shared = shared_datasets(self._source, self._reached)
+        addresses = [each for each in shared if each not in skipped]
         headers = []
         for address in addresses:
             index = self._reached.datasets[address]
