@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from tests.campaigns import kills
+from tests.campaigns import kills, torn_captures
 
 
 @pytest.fixture
@@ -18,8 +19,36 @@ def seed():
 
 @pytest.mark.timeout(240)
 def test_kills_lose_nothing(tmp_path, seed):
-    campaigns = kills.run(kills=8, services=1, seconds=12.0, seed=seed, directory=tmp_path)
+    campaigns = kills.run(kills=6, services=1, seconds=6.0, seed=seed, directory=tmp_path)
     print("\n".join(campaign.summary() for campaign in campaigns))
     assert [loss for campaign in campaigns for loss in campaign.figures.losses] == []
     assert sum(campaign.figures.total for campaign in campaigns) >= 1
     assert any(campaign.truth.settled for campaign in campaigns)
+
+
+@pytest.mark.timeout(240)
+def test_captures_of_files_that_are_written_are_whole(tmp_path, seed):
+    figures = torn_captures.run(128, seed, tmp_path, service_seconds=6.0)
+    print(figures.summary())
+    assert figures.torn == []
+    assert set(figures.kept) >= {"open", "closed"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "whole"),
+    [
+        ([5] * torn_captures.CHUNKS, True),
+        ([6] * 3 + [5] * (torn_captures.CHUNKS - 3), False),
+        ([5] * 3 + [6] * (torn_captures.CHUNKS - 3), None),
+        ([7] * 3 + [5] * (torn_captures.CHUNKS - 3), None),
+        ([6, 5] * (torn_captures.CHUNKS // 2), None),
+    ],
+)
+def test_the_judge_knows_what_is_torn(numbers, whole):
+    assert torn_captures.judge(np.repeat(numbers, torn_captures.LENGTH)) is whole
+
+
+def test_the_judge_knows_a_chunk_that_is_torn_in_itself():
+    numbers = np.full(torn_captures.CHUNKS * torn_captures.LENGTH, 5)
+    numbers[7] = 6
+    assert torn_captures.judge(numbers) is None
