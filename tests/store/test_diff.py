@@ -346,3 +346,20 @@ def test_the_same_bytes_behind_other_filters_are_a_change(versions):
     dataset = versions(first, second)["/x"].dataset
     assert dataset.changed_chunks == 1
     assert dataset.values.differing > 0
+
+
+def test_sparse_datasets_are_compared_where_they_are_written(versions):
+    def first(file):
+        file.create_dataset("s", (10**7,), chunks=(100,), dtype=h5py.string_dtype())
+        file.create_dataset("n", (10**6, 10**6), chunks=(10, 10), dtype="i4")
+        file["s"][10**6] = "x"
+
+    def second(file):
+        file["s"][5] = "y"
+        file["n"][999_999, 5] = 1
+
+    found = versions(first, second)
+    (sample,) = found["/s"].dataset.values.samples
+    assert (sample.index, sample.after) == ((5,), "y")
+    assert found["/n"].dataset.ranges == (Box((999_990, 0), (10**6, 10)),)
+    assert found["/n"].dataset.values.differing == 1

@@ -244,3 +244,16 @@ def test_a_wrong_byte_is_found_or_does_no_harm(history, store, tmp_path, kind):
         else:
             assert is_harmless(store, copies, tmp_path) == [], (SEED, kind, offset, bits)
     assert found > 0
+
+
+def test_a_sparse_dataset_is_verified_where_it_is_written(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("s", (10**7,), chunks=(100,), dtype=h5py.string_dtype())
+        file["s"][10**6] = "written"
+    capture(tmp_path / "a.h5", tmp_path / "s.h5")
+    assert verify(tmp_path / "s.h5").ok
+    data = (tmp_path / "s.h5").read_bytes()
+    assert data.count(b"written") == 1
+    (tmp_path / "s.h5").write_bytes(data.replace(b"written", b"Written"))
+    (problem,) = verify(tmp_path / "s.h5").problems
+    assert (problem.kind, problem.path) == ("object", "/s")

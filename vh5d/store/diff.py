@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vh5d.hdf5.chunk_index import changes as index_changes
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import LinkKind, SourceLink
+from vh5d.store.allocated import allocated_boxes
 from vh5d.store.attributes import Attribute, read_attributes
 from vh5d.store.boxes import Box, element_boxes
 from vh5d.store.compare import (
@@ -35,6 +36,7 @@ from vh5d.store.value_diff import ValueDiff, compare_values
 from vh5d.store.versions import VersionInfo
 
 NUMBERS = "biufc"
+MOST_ELEMENTS = 1 << 33
 
 Places: TypeAlias = NDArray[np.uint64]
 Entries: TypeAlias = Callable[[bytes], ObjectEntry | None]
@@ -232,10 +234,12 @@ class Comparison:
         if one.chunks is not None:
             places = self.changed(change.path, one, other)
         common = tuple(map(min, old.shape, new.shape))
-        if places is None:
-            boxes = [Box((0,) * len(common), common)]
-        else:
+        if places is not None:
             boxes = element_boxes(places, one.chunks, tuple(map(max, old.shape, new.shape)))
+        elif one.chunks is not None and one.chunks == other.chunks:
+            boxes = sorted({*allocated_boxes(one), *allocated_boxes(other)})
+        else:
+            boxes = [Box((0,) * len(common), common)]
         values, unread = _values(one, other, [box.clipped(common) for box in boxes])
         if places is not None:
             return DatasetDiff(old, new, len(places), tuple(boxes), values, unread)
@@ -249,8 +253,11 @@ def _values(
     numbers = all(each.dtype.kind in NUMBERS and each.dtype.names is None for each in (one, other))
     if not numbers and type_differs(one, other):
         return None, "the types have nothing in common"
+    boxes = [box for box in boxes if box.size]
+    if sum(box.size for box in boxes) > MOST_ELEMENTS:
+        return None, "too many values to compare without chunks in common"
     try:
-        return compare_values(one, other, [box for box in boxes if box.size]), None
+        return compare_values(one, other, boxes), None
     except H5PY_ERRORS as error:
         return None, f"the values cannot be read: {error}"
 

@@ -13,6 +13,7 @@ from vh5d.hdf5.element_type import layout_of
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.walk import LinkKind, list_links
 from vh5d.store import layout
+from vh5d.store.allocated import allocated_boxes
 from vh5d.store.attributes import Attributes, plain, read_attributes
 from vh5d.store.blueprint import Blueprint
 from vh5d.store.captured_file import CapturedFile
@@ -132,12 +133,13 @@ def _definition(each: Any) -> tuple[Any, ...]:
 def _values(each: Any) -> Any:
     if not isinstance(each, h5py.Dataset) or describe(each).elsewhere:
         return None
-    return plain(each[()], each.file)
+    boxes = allocated_boxes(each)
+    return [(box.start, plain(each[box.slices], each.file)) for box in boxes]
 
 
 def _same(own: Any, theirs: Any) -> bool:
     """Whether values are equal; a reference that a capture could not keep is null."""
-    if isinstance(own, list) and isinstance(theirs, list):
+    if isinstance(own, list | tuple) and isinstance(theirs, list | tuple):
         return len(own) == len(theirs) and all(map(_same, own, theirs))
     if isinstance(own, dict) and isinstance(theirs, dict):
         return own.keys() == theirs.keys() and all(_same(own[key], theirs[key]) for key in own)
