@@ -48,7 +48,7 @@ def is_virtual(dataset_id: Any) -> bool:
 
 
 def mappings_of(dataset_id: Any) -> Mappings:
-    """Return the mappings of a virtual dataset.
+    """Return the mappings of a virtual dataset, but those of nothing.
 
     Parameters
     ----------
@@ -66,10 +66,16 @@ def mappings_of(dataset_id: Any) -> Mappings:
     boxes = np.empty((count, 2, ndim), np.int64)
     origins = np.empty((count, 2, ndim), np.int64)
     sources = set()
+    n = 0
     for i in range(count):
+        space = dcpl.get_virtual_vspace(i)
+        if not space.get_select_npoints():
+            continue
         sources.add((dcpl.get_virtual_filename(i), dcpl.get_virtual_dsetname(i)))
-        boxes[i] = _block(dcpl.get_virtual_vspace(i), ndim)
-        origins[i] = _block(dcpl.get_virtual_srcspace(i), ndim)
+        boxes[n] = _block(space, ndim)
+        origins[n] = _block(dcpl.get_virtual_srcspace(i), ndim)
+        n += 1
+    boxes, origins = boxes[:n], origins[:n]
     if not np.array_equal(boxes[:, 1] - boxes[:, 0], origins[:, 1] - origins[:, 0]):
         raise ValueError("a virtual dataset shows blocks in another shape than their source's")
     names = frozenset((file.encode(), name.encode()) for file, name in sources)
