@@ -222,9 +222,14 @@ def test_a_store_of_versioned_hdf5(vh5d, source, tmp_path):
         history = versioned.VersionedHDF5File(file)
         with history.stage_version("a") as group:
             group["x"] = np.arange(10)
-    done = vh5d("log", "x", "--store", "v.h5")
-    assert done.code == 1
-    assert "written by versioned-hdf5" in done.line
+    before = (tmp_path / "v.h5").read_bytes()
+    assert vh5d("log", "v.h5").out.splitlines()[1].startswith("a ")
+    for command in (["restore", "-o", "o.h5"], ["verify"], ["diff", "a"], ["snapshot"]):
+        file = source if command == ["snapshot"] else "x"
+        done = vh5d(command[0], file, *command[1:], "--store", "v.h5")
+        assert done.code == 1
+        assert "written by versioned-hdf5" in done.line
+    assert (tmp_path / "v.h5").read_bytes() == before
 
 
 def test_a_damaged_store(vh5d, store):

@@ -10,7 +10,7 @@ from vh5d.errors import UsageError
 
 _WITH_ZONE = re.compile(r"(?P<time>\d{4}\S*(?:[ T]\d[\d:.,]*)?) +(?P<zone>[A-Za-z][\w/+-]*)")
 _EXAMPLES = (
-    'write it like 2026-11-24, 2026-11-24T09:30 (local), 2026-11-24T09:30Z, '
+    "write it like 2026-11-24, 2026-11-24T09:30 (local), 2026-11-24T09:30Z, "
     '2026-11-24T09:30+01:00 or "2026-11-24 09:30 Europe/Berlin"'
 )
 
