@@ -12,6 +12,8 @@ import pytest
 
 import vh5d
 from vh5d import CaptureOptions, VersionedHDF5File
+from vh5d.store.pools import _append as append
+from vh5d.store.pools import hash_chunk
 
 
 def size(vf):
@@ -123,6 +125,27 @@ def test_changed_attributes_do_not_copy_chunks(vf):
     assert np.array_equal(vf["v2"]["x"], vf["v1"]["x"])
 
 
+@pytest.mark.parametrize("attributes", [0, 1, 5, 30])
+def test_only_touched_chunks_are_hashed(vf, reopen, monkeypatch, attributes):
+    with vf.stage_version("v1") as group:
+        group.create_dataset("x", data=np.arange(100_000), chunks=(100,))
+        for i in range(attributes):
+            group["x"].attrs[f"a{i}"] = "text" * 30
+    vf = reopen()
+    hashed = []
+
+    def counting(data, padded_to=0):
+        hashed.append(len(data))
+        return hash_chunk(data, padded_to)
+
+    monkeypatch.setattr("vh5d.versioned.values.hash_chunk", counting)
+    for i in range(3):
+        with vf.stage_version(f"n{i}") as group:
+            group["x"][100 * i : 100 * i + 120] = i
+            group["x"].attrs[f"more {i}"] = "text" * i
+    assert hashed == [800] * 6
+
+
 # Objects tied by references
 
 
@@ -225,15 +248,28 @@ def test_an_exception_leaves_the_file_as_it_was(vf, path):
     assert vf["v2"]["a/x"].shape == (5,)
 
 
-@pytest.mark.parametrize("where", ["finish_version", "place"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "store.staging.StagingArea.place",
+        "store.staging.StagingArea.finish_version",
+        "versioned.backing.Backing._commit",
+        "store.pools._append",
+    ],
+)
 def test_a_commit_that_fails_is_taken_back(vf, where, monkeypatch, reopen):
     populate(vf)
 
-    def fail(*_, **__):
+    def fail(*arguments, **_):
+        if arguments[1:2] == ("hash_table",):
+            append(*arguments)
+            return
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"), monkeypatch.context() as patch:  # noqa: PT012
-        patch.setattr(f"vh5d.store.staging.StagingArea.{where}", fail)
+        patch.setattr(f"vh5d.{where}", fail)
+        if where.endswith("_commit"):
+            patch.setattr("vh5d.versioned.backing.AtomicBacking._commit", fail)
         with vf.stage_version("v2") as group:
             tamper(group)
     assert vf.versions == ["v1"]

@@ -45,13 +45,19 @@ class ObjectHeader:
         return next((m for m in self.messages if m.kind == kind), None)
 
 
-def parse_header(read: Callable[[int, int], bytes], address: int) -> ObjectHeader:
+def parse_header(
+    read: Callable[[int, int], bytes], address: int, *, until: int | None = None
+) -> ObjectHeader:
     """The object header at an address, its continuation blocks followed.
 
     Parameters
     ----------
     read
         `read(address, nbytes)`.
+    address
+        Where it begins.
+    until
+        Type of a message: no block after the one that holds it is read.
 
     Raises
     ------
@@ -70,6 +76,8 @@ def parse_header(read: Callable[[int, int], bytes], address: int) -> ObjectHeade
                 blocks.append((*struct.unpack("<QQ", message.body[:16]), 4))
             elif message.kind != NIL:
                 messages.append(message)
+        if any(message.kind == until for message in messages):
+            break
         if len(blocks) > _MOST_BYTES:
             raise StoreDamagedError(f"object header at {address} never ends")
     return ObjectHeader(flags, extra, tuple(messages))

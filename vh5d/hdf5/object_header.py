@@ -176,7 +176,8 @@ def chunk_index_of(read: Callable[[int, int], bytes], address: int) -> tuple[int
     StoreDamagedError
         There is no such header, or its dataset has another kind of index.
     """
-    header = parse_header(read, address)
+    # Attributes that HDF5 added may lie in blocks elsewhere; `room` keeps these messages together.
+    header = parse_header(read, address, until=LAYOUT)
     layout = header.find(LAYOUT)
     body = layout.body if layout else b""
     if body[:2] != bytes([4, _CHUNKED]) or body[_dimensions_end(body)] != _TREE_INDEX:

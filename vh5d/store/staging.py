@@ -15,6 +15,10 @@ from vh5d.store import layout
 from vh5d.store.chunk_writer import ChunkWriter
 from vh5d.store.pools import open_pools
 
+# HDF5 enlarges an object header where it is when free space follows: a header that ended with its
+# space would grow out of it.
+GUARD_NBYTES = 8
+
 
 class Medium(Protocol):
     """The bytes of a store's file, beside what HDF5 reads and writes of it.
@@ -77,7 +81,7 @@ class StagingArea:
         self.chunks.flush()
         if not len(self.image):
             return []
-        base = self._allocate(len(self.image))
+        base = self._allocate(len(self.image) + GUARD_NBYTES)
         self._write(base, self.image.render(base))
         self._placed_nbytes += len(self.image)
         addresses = [self.image.resolve(header, base) for header in headers]

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import h5py
 from numpy.typing import NDArray
 
-from vh5d.errors import VH5DError
+from vh5d.errors import StoreWriteError, VH5DError
 from vh5d.hdf5.address import address_of, link, open_by_address
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.copying import copy_link
@@ -340,7 +340,10 @@ class Stage:
         """
         self._scratch.check()
         if self._spill.error is not None:
-            raise self._spill.error
+            raise StoreWriteError(
+                f"cannot write the temporary file of what is staged: {self._spill.error}",
+                hint="make room there, or set TMPDIR",
+            ) from self._spill.error
 
     def close(self, made: dict[int, Any]) -> None:
         """Drop the draft.
