@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -28,19 +29,31 @@ def content(path):
 
 
 def stage(path, kind, edit=None):
-    """Stage a version; in the user's own h5py.File, or with vh5d.open."""
-    if kind == "vh5d":
-        with vh5d.open(path, "r+") as vf:
-            return stage_in(vf, edit)
-    with h5py.File(path, "r+") as file:
-        return stage_in(VersionedHDF5File(file), edit)
+    with opened(path, kind) as vf:
+        return stage_in(vf, edit)
 
 
 def stage_in(vf, edit):
-    with pytest.warns(UserWarning, match=MOVED), vf.stage_version("new") as group:
+    with pytest.warns(UserWarning, match=MOVED):
+        stage_new(vf, edit)
+    return vf.data_version_identifier
+
+
+def stage_new(vf, edit):
+    with vf.stage_version("new") as group:
         if edit is not None:
             edit(group)
-    return vf.data_version_identifier
+
+
+@contextmanager
+def opened(path, kind):
+    """Open a file for writing; in the user's own h5py.File, or with vh5d.open."""
+    if kind == "vh5d":
+        with vh5d.open(path, "r+") as vf:
+            yield vf
+    else:
+        with h5py.File(path, "r+") as file:
+            yield VersionedHDF5File(file)
 
 
 @pytest.fixture(params=["h5py", "vh5d"])
@@ -60,7 +73,7 @@ def test_versions_are_read_as_they_are(old_file, old_history):
                 np.testing.assert_array_equal(vf[name][path][()], expected)
                 assert vf[name][path].attrs["unit"] == f"of {path}"
         assert vf[-1].name.endswith("/second")
-        later = old_history.START + datetime.timedelta(hours=1, minutes=5)
+        later = old_history.START + dt.timedelta(hours=1, minutes=5)
         assert vf[later].name.endswith("/second")
         assert len(vf.get_diff("numbers", "first", "second")) == 1
     assert fingerprint(old_file) == before
@@ -127,15 +140,8 @@ def test_an_exception_leaves_the_file_as_it_was(old_file, kind):
         group["numbers"][0] = 99
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        if kind == "vh5d":
-            with vh5d.open(old_file, "r+") as vf, vf.stage_version("new") as group:
-                fail(group)
-        else:
-            with h5py.File(old_file, "r+") as file:
-                vf = VersionedHDF5File(file)
-                with vf.stage_version("new") as group:
-                    fail(group)
+    with opened(old_file, kind) as vf, pytest.raises(ZeroDivisionError):
+        stage_new(vf, fail)
     assert content(old_file) == before
     with vh5d.open(old_file) as vf:
         assert vf.data_version_identifier in layout.THEIR_DATA_VERSIONS
@@ -145,12 +151,14 @@ def test_an_exception_leaves_the_file_as_it_was(old_file, kind):
 
 def test_staging_works_in_the_same_session_after_an_exception(old_file, kind):
     before = content(old_file)
-    opened = vh5d.open(old_file, "r+") if kind == "vh5d" else h5py.File(old_file, "r+")
-    with opened:
-        vf = opened if kind == "vh5d" else VersionedHDF5File(opened)
-        with pytest.raises(ZeroDivisionError), vf.stage_version("new") as group:
-            group["names"][0] = "x"
-            raise ZeroDivisionError
+
+    def fail(group):
+        group["names"][0] = "x"
+        raise ZeroDivisionError
+
+    with opened(old_file, kind) as vf:
+        with pytest.raises(ZeroDivisionError):
+            stage_new(vf, fail)
         stage_in(vf, lambda group: group["names"].resize((12,)))
     assert content(old_file).without("new") == before
     assert vh5d.verify(old_file).ok
@@ -171,9 +179,7 @@ def test_a_move_that_a_process_did_not_finish_is_undone(old_file):
 
 
 def test_other_changes_move_the_file_too(old_file, kind):
-    opened = vh5d.open(old_file, "r+") if kind == "vh5d" else h5py.File(old_file, "r+")
-    with opened:
-        vf = opened if kind == "vh5d" else VersionedHDF5File(opened)
+    with opened(old_file, kind) as vf:
         with pytest.warns(UserWarning, match=MOVED):
             del vf["other"]
         assert vf.versions == ["first", "second", "third"]
@@ -226,7 +232,7 @@ def test_what_lies_beside_the_versions_is_imported_too(old_file, tmp_path):
 
 
 def test_only_reading_commands_take_them(old_file, tmp_path):
-    with pytest.raises(vh5d.NotAStoreError, match="written by versioned-hdf5 .* `vh5d import`"):
+    with pytest.raises(vh5d.NotAStoreError, match=r"written by versioned-hdf5 .* `vh5d import`"):
         vh5d.verify(old_file)
     with pytest.raises(vh5d.NotAStoreError, match="written by versioned-hdf5"):
         vh5d.export_file(old_file, tmp_path / "out.h5")

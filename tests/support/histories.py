@@ -189,7 +189,7 @@ def check_state(group: h5py.Group, state: State) -> None:
         read = found[path][()]
         assert read.dtype == values.dtype, path
         np.testing.assert_array_equal(read, values, err_msg=f"{group.name}/{path}")
-        own = {name: value for name, value in found[path].attrs.items()}
+        own = dict(found[path].attrs)
         assert {name: own[name] for name in own.keys() - THEIR_ATTRIBUTES} == {"made": path}
         assert found[path].fillvalue == KINDS[path].fill
 

@@ -6,12 +6,12 @@ release since 1.0 can do beside an h5py of today.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 
 import numpy as np
 
-START = datetime.datetime(2021, 5, 1, 12, 30, 15, 250, tzinfo=datetime.timezone.utc)
+START = dt.datetime(2021, 5, 1, 12, 30, 15, 250, tzinfo=dt.UTC)
 CHUNKS = {"numbers": (50,), "group/cube": (3, 4, 4), "names": (4,), "empty": (8,)}
 
 
@@ -63,7 +63,7 @@ def main(path):
         versioned = VersionedHDF5File(file)
         for number, (name, (previous, values)) in enumerate(made.items()):
             before = {} if number == 0 else made[previous][1]
-            time = START + datetime.timedelta(hours=number)
+            time = START + dt.timedelta(hours=number)
             with versioned.stage_version(
                 name, prev_version=previous if number else None, timestamp=time
             ) as group:
