@@ -106,6 +106,8 @@ class Commit:
 
     def _make_durable(self) -> Journal:
         """Set the flag, then write the journal; take both back if that fails."""
+        # While the superblock on the disk is as it shall be again: without the flag.
+        self._staged.page(self._new.offset // PAGE)
         self.interrupted = True
         try:
             if self._head.status_flags is not None:
@@ -127,7 +129,6 @@ class Commit:
 
     def _prepare(self) -> Journal:
         new, staged = self._new, self._staged
-        staged.page(new.offset // PAGE)
         return Journal(
             base=staged.base,
             floor=staged.floor,
