@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.hdf5.extents import chunk_extents
-from vh5d.hdf5.ranges import Ranges, of_extents
+from vh5d.hdf5.ranges import NONE, Ranges, of_extents
 from vh5d.hdf5.walk import list_links
 from vh5d.store import layout
 
@@ -22,45 +22,55 @@ class Spaces:
     Attributes
     ----------
     names
-        (n,) of its datasets; one of chunks, taken over from versioned-hdf5, has many ranges.
+        Of its datasets.
     ranges
-        (n, 2) of each, relative to the end of the userblock as all addresses are; ascending.
+        (n, 2) byte ranges of theirs, relative to the end of the userblock as all addresses are;
+        ascending.
+    owners
+        (n,) whose each range is, as a position in `names`.
     """
 
     names: tuple[str, ...]
     ranges: Ranges
+    owners: NDArray[np.int64]
 
     def of(self, names: Collection[str]) -> Ranges:
         """Return where some of the datasets lie."""
-        chosen = set(names)
-        found: Ranges = self.ranges[np.array([name in chosen for name in self.names], bool)]
+        chosen = np.array([name in set(names) for name in self.names], bool)
+        found: Ranges = self.ranges[chosen[self.owners]]
         return found
 
     def untouched(self, live: Ranges) -> tuple[str, ...]:
         """Return the datasets that have nothing of the merged ranges `live` in them."""
         if not len(live):
-            return tuple(dict.fromkeys(self.names))
+            return self.names
         after = np.searchsorted(live[:, 1], self.ranges[:, 0], side="right")
         nearest = live[np.minimum(after, len(live) - 1), 0]
-        free: NDArray[np.bool_] = (after == len(live)) | (nearest >= self.ranges[:, 1])
-        used = {self.names[i] for i in np.flatnonzero(~free)}
-        return tuple(name for name in dict.fromkeys(self.names) if name not in used)
+        touched = (after < len(live)) & (nearest < self.ranges[:, 1])
+        used = set(self.owners[touched].tolist())
+        return tuple(name for i, name in enumerate(self.names) if i not in used)
 
 
 def spaces_of(file: h5py.File) -> Spaces:
-    """Return where the datasets of `/spaces` lie."""
+    """Return where the datasets of `/spaces` lie.
+
+    Those that we made are contiguous; of chunked ones, which versioned-hdf5 made, each chunk is
+    a range.
+    """
     group, base = file[layout.SPACES], file.userblock_size
-    found: list[tuple[int, int, str]] = []
-    for link in list_links(group.id):
-        name = link.name.decode()
-        dataset = group[name]
-        start = dataset.id.get_offset()
-        if start is not None:
-            found.append((int(start) - base, int(start) - base + dataset.nbytes, name))
-        elif dataset.chunks is not None:
-            chunks = chunk_extents(dataset.id)
-            ranges = of_extents(chunks.offsets, chunks.nbytes) - base
-            found += [(start, stop, name) for start, stop in ranges.tolist()]
-    found.sort()
-    ranges = np.array([each[:2] for each in found], np.int64).reshape(-1, 2)
-    return Spaces(tuple(each[2] for each in found), ranges)
+    names = tuple(link.name.decode() for link in list_links(group.id))
+    ranges, owners = [NONE], [np.empty(0, np.int64)]
+    for i, name in enumerate(names):
+        ranges.append(_ranges_of(group[name]) - base)
+        owners.append(np.full(len(ranges[-1]), i))
+    joined = np.concatenate(ranges)
+    order = np.argsort(joined[:, 0], kind="stable")
+    return Spaces(names, joined[order], np.concatenate(owners)[order])
+
+
+def _ranges_of(dataset: h5py.Dataset) -> Ranges:
+    if dataset.chunks is not None:
+        extents = chunk_extents(dataset.id)
+        return of_extents(extents.offsets, extents.nbytes)
+    start = dataset.id.get_offset()
+    return NONE if start is None else np.array([[start, start + dataset.nbytes]], np.int64)

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
 
-from vh5d.errors import StoreDamagedError, StoreMissingError
+from vh5d.errors import StoreBusyError, StoreDamagedError, StoreMissingError
 from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
+from vh5d.hdf5.free_space import freed_space
+from vh5d.hdf5.ranges import intersect
 from vh5d.interop.moving import Move
 from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.h5py_medium import H5pyMedium
+from vh5d.store.reachability import Reached
 from vh5d.store.reader import StoreReader, open_store
 from vh5d.store.staging import Medium, StagingArea
 from vh5d.versioned.graph import Graph
@@ -38,7 +42,7 @@ class Backing:
         self.file = file
         self.graph = Graph(file)
         self._area: StagingArea | None = None
-        self._sequence = -1
+        self._known_as: tuple[int, ...] = ()
         self._move: Move | None = None
         self._kept: list[h5py.Dataset] = []
 
@@ -69,7 +73,7 @@ class Backing:
                 self._area = None
                 self._take_back(before)
                 raise
-            self._sequence = self._last_sequence()
+            self._known_as = self._generation()
             self._tell_of_move()
 
     @contextmanager
@@ -103,7 +107,7 @@ class Backing:
 
     def _open_area(self) -> StagingArea:
         # Whoever else has committed through this file has made what is known here stale.
-        if self._area is None or self._sequence != self._last_sequence():
+        if self._area is None or self._known_as != self._generation():
             self._area = StagingArea(self.file, self._medium())
             self.graph = Graph(self.file)
         return self._area
@@ -112,14 +116,29 @@ class Backing:
         """Forget what is known of the file: something was deleted from it."""
         self._area = None
 
+    def give_back(self, reached: Reached) -> None:  # noqa: ARG002 - for those that can
+        """Give back space that nothing leads to any more, if that is possible.
+
+        Through HDF5 it is not. It could use the space for something else as long as the file is
+        open, and would forget of it then: it stays known as ours, to be given back by pruning.
+
+        Parameters
+        ----------
+        reached
+            What is in use, as of the last commit.
+        """
+        self.forget()
+
     def reader(self) -> Read:
         """Return what reads the store's bytes, by HDF5's addresses."""
         if layout.is_theirs(self.file):
             return _nothing_ours
         return StagingArea(self.file, self._medium()).read
 
-    def _last_sequence(self) -> int:
-        return int(self.file[layout.VERSIONS].attrs["sequence"])
+    def _generation(self) -> tuple[int, ...]:
+        """Return what is another after every commit, of new versions or to old ones."""
+        versions, spaces = self.file[layout.VERSIONS], self.file[layout.SPACES]
+        return int(versions.attrs["sequence"]), len(versions), int(spaces.attrs["next"])
 
     def _medium(self) -> Medium:
         return H5pyMedium(self.file)
@@ -204,6 +223,19 @@ class AtomicBacking(Backing):
             self.file.close()
         self._atomic.abort()
         self.file = self._open("r+")
+
+    def give_back(self, reached: Reached) -> None:
+        """Make holes where nothing is, whatever HDF5 knows of it."""
+        self.forget()
+        base = self.file.userblock_size
+        dead = np.concatenate([reached.dead, freed_space(self.file.id)]) + base
+        below = np.array([[0, self._atomic.base]])
+        try:
+            self._atomic.return_space(self._atomic.returnable(intersect(dead, below)))
+        except StoreBusyError as error:
+            warnings.warn(
+                f"{error.message}: the space comes back by `vh5d prune {self.name}`", stacklevel=4
+            )
 
     def _undo(self, move: Move) -> None:  # noqa: ARG002 - with all else that was not committed
         self._take_back(None)

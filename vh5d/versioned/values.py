@@ -106,15 +106,16 @@ def _store_chunks(area: StagingArea, node: Node) -> ChunkRecords:
     rows = np.empty(len(chunks), np.int64)
     at, stored = 0, iter(chunks)
     while batch := list(islice(stored, BATCH)):
-        rows[at : at + len(batch)] = _store_batch(area, batch, masks[at : at + len(batch)])
+        rows[at : at + len(batch)] = store_batch(area, batch, masks[at : at + len(batch)])
         at += len(batch)
     area.chunks.flush()
     return pool_records(pool, rows, chunks.scaled, masks)
 
 
-def _store_batch(
+def store_batch(
     area: StagingArea, batch: list[bytes], masks: NDArray[np.uint32]
 ) -> NDArray[np.int64]:
+    """Store chunks as they are, unless they are there; return their rows."""
     pool = area.pools[RAW.name]
     digests = [hash_chunk(data) for data in batch]
     hashes = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, HASH_NBYTES)
