@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.campaigns import kills, torn_captures
+from tests.campaigns import kills, readers, torn_captures
 
 
 @pytest.fixture
@@ -52,3 +52,12 @@ def test_the_judge_knows_a_chunk_that_is_torn_in_itself():
     numbers = np.full(torn_captures.CHUNKS * torn_captures.LENGTH, 5)
     numbers[7] = 6
     assert torn_captures.judge(numbers) is None
+
+
+@pytest.mark.timeout(240)
+def test_readers_during_commits_read_nothing_wrong(tmp_path, seed):
+    figures = readers.run(1, seed, tmp_path, seconds=5.0)
+    print(figures.summary())
+    assert figures.wrong == []
+    assert figures.counts["reads"] > 100
+    assert figures.counts["captures"] > 0
