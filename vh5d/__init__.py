@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from vh5d.store.verify import Problem, VerifyResult, verify
     from vh5d.store.versions import VersionInfo
     from vh5d.versioned.file import VersionedHDF5File
+    from vh5d.versioned.maintenance import delete_versions, modify_metadata, recreate_dataset
     from vh5d.versioned.opening import open  # noqa: A004 - as in gzip and tarfile
 
 __version__ = "0.1.0"
@@ -85,13 +86,16 @@ __all__ = [
     "__version__",
     "capture",
     "compact",
+    "delete_versions",
     "diff",
     "export_file",
     "extract",
     "import_file",
+    "modify_metadata",
     "open",
     "open_store",
     "prune",
+    "recreate_dataset",
     "restore",
     "verify",
 ]
@@ -112,13 +116,16 @@ _HOMES = {
     "VersionedHDF5File": "versioned.file",
     "capture": "capture.capture",
     "compact": "store.compact",
+    "delete_versions": "versioned.maintenance",
     "diff": "capture.diff",
     "export_file": "interop.exporting",
     "extract": "capture.extract",
     "import_file": "interop.importing",
+    "modify_metadata": "versioned.maintenance",
     "open": "versioned.opening",
     "open_store": "store.reader",
     "prune": "store.prune",
+    "recreate_dataset": "versioned.maintenance",
     "restore": "capture.restore",
     "verify": "store.verify",
 }
