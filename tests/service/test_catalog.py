@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from vh5d.service.catalog import (
-    LONGEST_CAPTURE,
+    LEASE,
+    LONGEST_WAY,
     PREFIX,
     QUEUE,
+    UNSEEN,
     Catalog,
     FileStat,
     State,
@@ -51,10 +53,43 @@ def test_a_file_has_one_place_in_the_queue_until_its_capture_starts(catalog):
 
 def test_an_attempt_that_never_ends_is_tried_again(catalog, clock):
     catalog.started(A, "p")
-    clock.now += LONGEST_CAPTURE
+    clock.now += LEASE - 1
     assert catalog.retries() == []
-    clock.now += 60
+    clock.now += 2
     assert catalog.retries() == [str(A)]
+
+
+def test_an_attempt_whose_worker_lives_is_left_alone(catalog, clock):
+    catalog.started(A, "p")
+    clock.now += LEASE - 1
+    catalog.renew([A, B])
+    clock.now += LEASE - 1
+    assert catalog.retries() == []
+    catalog.captured(A, STAT, state=State.CURRENT)
+    catalog.renew([A])
+    clock.now += 2 * LEASE
+    assert catalog.retries() == [], "it had ended"
+
+
+def test_an_attempt_that_the_broker_ended_is_not_held_against_the_file(catalog):
+    for _ in range(3):
+        catalog.started(A, "p")
+        catalog.cut_short(A, "the broker was away", blame=False)
+    assert catalog.source(A).attempts == 0
+
+
+def test_what_a_dead_worker_took_does_not_hide_for_ever_what_is_lost(catalog, clock, redis_client):
+    redis_client.hset("vh5d:unacked", "tag", "a message")
+    redis_client.zadd("vh5d:unacked_index", {"tag": clock.now})
+    catalog.claim(A, "p", "change")
+    clock.now += UNSEEN + 1
+    assert catalog.recover_lost() == 0, "it may be on its way"
+    clock.now += LONGEST_WAY
+    assert catalog.recover_lost() == 1
+    assert catalog.retries() == [str(A)]
+    catalog.acknowledge("tag")
+    assert catalog.queue() == {"waiting": 0, "running": 0}
+    assert redis_client.zcard("vh5d:unacked_index") == 0
 
 
 def test_attempts_are_counted_when_they_begin(catalog):

@@ -9,8 +9,8 @@ Keys, all below `vh5d:`::
     events           capped stream of what happened
 
 The retry set is also the lease of a running capture: a path is entered when an attempt begins,
-for later than the attempt can last, and removed when it ends. Whoever dies in between is tried
-again.
+for some time ahead, again and again while it lasts, and removed when it ends. Whoever dies in
+between is tried again.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ LONGEST_PAUSE = 300.0
 DEATH_PAUSE = 0.5
 #: Longest that a capture may take, in seconds: its process is killed then.
 LONGEST_CAPTURE = 6 * 3600
+#: Seconds that a capture at work is left alone without a word of its worker.
+LEASE = 120.0
+#: Seconds that a message may be on its way, while a worker is at work on others.
+LONGEST_WAY = 600.0
 #: Seconds after which a command to Redis counts as failed.
 REDIS_TIMEOUT = 5.0
 
@@ -267,7 +271,7 @@ class Catalog:
     def started(self, path: Path, policy: str) -> Source:
         """An attempt begins; what was known before it."""
         before = self.source(path) or Source(path=str(path))
-        until = self._clock() + LONGEST_CAPTURE + REDIS_TIMEOUT
+        until = self._clock() + LEASE
         pipeline = self._redis.pipeline()
         pipeline.zrem(PREFIX + "pending", str(path))
         self._put(
@@ -281,6 +285,21 @@ class Catalog:
         pipeline.zadd(PREFIX + "retry", {str(path): until})
         pipeline.execute()
         return before
+
+    def renew(self, paths: Iterable[Path]) -> None:
+        """These captures are at work."""
+        until = self._clock() + LEASE
+        for path in paths:
+            source = self.source(path)
+            if source is not None and source.state is State.CAPTURING:
+                self._redis.zadd(PREFIX + "retry", {str(path): until}, xx=True)
+
+    def acknowledge(self, message: str) -> None:
+        """A message was dealt with, which could not be told when it was (see kombu's `QoS`)."""
+        pipeline = self._redis.pipeline()
+        pipeline.zrem(PREFIX + "unacked_index", message)
+        pipeline.hdel(PREFIX + "unacked", message)
+        pipeline.execute()
 
     def captured(self, path: Path, stat: FileStat, *, state: State, **known: Any) -> None:
         """The state of the file that `stat` tells of is kept."""
@@ -346,17 +365,24 @@ class Catalog:
         self._tell(pipeline, path, str(state), error=error)
         pipeline.execute()
 
-    def cut_short(self, path: Path, error: str) -> None:
-        """The process of a capture died: try again soon."""
+    def cut_short(self, path: Path, error: str, *, blame: bool = True) -> None:
+        """An attempt ended without a word: try again soon.
+
+        Parameters
+        ----------
+        blame
+            Its process died, perhaps of the file; else the broker was away.
+        """
         source = self.source(path)
         if source is not None and source.state is State.CAPTURING:
-            pause = DEATH_PAUSE * 2 ** min(source.attempts - 1, 8)
+            attempts = source.attempts if blame else max(0, source.attempts - 1)
+            pause = DEATH_PAUSE * 2 ** min(max(0, attempts - 1), 8)
             self.postponed(
                 path,
                 min(pause, LONGEST_PAUSE),
                 error,
                 state=State.FAILED,
-                attempts=source.attempts,
+                attempts=attempts,
                 busy=source.busy,
             )
 
@@ -375,13 +401,16 @@ class Catalog:
         """Try again what waits in a queue that has nothing in it: its messages were lost.
 
         Taking a message and noting that it was taken are two commands (Redis transport of
-        kombu); a crash between them loses it, and so does a broker that forgot.
+        kombu); a crash between them loses it, and so does a broker that forgot. What a worker
+        has taken may be of a worker that died: that is not believed for ever.
         """
-        if any(self.queue().values()):
+        queue = self.queue()
+        if queue["waiting"]:
             return 0
         now = self._clock()
+        since = now - (LONGEST_WAY if queue["running"] else UNSEEN)
         lost: Any = self._redis.zrange(
-            PREFIX + "pending", "-inf", str(now - UNSEEN), byscore=True, offset=0, num=BATCH
+            PREFIX + "pending", "-inf", str(since), byscore=True, offset=0, num=BATCH
         )
         for path in lost:
             self._redis.zadd(PREFIX + "retry", {path: now})

@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import random
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import redis
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning, TimeLimitExceeded, WorkerLostError
+from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
 from vh5d.errors import BrokerError
@@ -28,10 +31,13 @@ from vh5d.service.catalog import (
     Catalog,
     connect,
 )
+from vh5d.service.keeper import Keeper
 
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
 VISIBILITY_TIMEOUT = LONGEST_CAPTURE + 3600
+#: Seconds from a message that could not be acknowledged to a new connection: others may follow.
+RECONNECT_PAUSE = 0.2
 #: A child is replaced after so many captures: whatever HDF5 leaks, leaks no further.
 TASKS_PER_CHILD = 500
 
@@ -114,8 +120,9 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
 
     app = make_app(broker)
     children: dict[str, Attempt] = {}
+    keeper = Keeper(Catalog(connect(broker)))
 
-    @app.task(name=TASK)
+    @app.task(name=TASK, Request=_request_class(keeper, lambda: worker.hub))
     def capture_source(path: str, policy: str) -> None:
         children["attempt"](Path(path), policy)
 
@@ -126,17 +133,12 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
         catalog = Catalog(connect(broker))
         children["attempt"] = Attempt(policies, catalog, random.random)
 
-    @signals.task_failure.connect(weak=False)
-    def note_death(exception: Any = None, args: Any = None, **_: Any) -> None:
-        if isinstance(exception, WorkerLostError | TimeLimitExceeded):
-            log.error("a capture ended its process", path=args[0], error=str(exception))
-            Catalog(connect(broker)).cut_short(Path(args[0]), str(exception))
-
     @signals.setup_logging.connect(weak=False)
     def keep_logging(**_: Any) -> None:
         for name in ("celery", "kombu", "amqp"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
+    keeper.start()
     # JSON only, so what it warns root of cannot be sent.
     warnings.simplefilter("ignore", SecurityWarning)
     worker = app.Worker(
@@ -150,6 +152,65 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
+    """Tasks as the worker's parent process sees them: what has to be told of their end, is.
+
+    Parameters
+    ----------
+    loop
+        Returns the worker's event loop.
+    """
+
+    class CaptureRequest(Request):  # type: ignore[misc]
+        def on_accepted(self, pid: int, time_accepted: float) -> None:
+            keeper.began(self.id, Path(self.args[0]))
+            super().on_accepted(pid, time_accepted)
+
+        def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:
+            keeper.ended(self.id)
+            path, error = Path(self.args[0]), exc_info.exception
+            error = getattr(error, "exc", error)
+            died = isinstance(error, WorkerLostError | TimeLimitExceeded | SystemExit)
+            if died:
+                log.error("a capture ended its process", path=str(path), error=str(error))
+            keeper.tell(lambda catalog: catalog.cut_short(path, str(error), blame=died))
+            return super().on_failure(exc_info, *args, **options)
+
+        def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's
+            super().on_timeout(soft, timeout)
+            if not soft:
+                path = Path(self.args[0])
+                keeper.ended(self.id)
+                error = f"took longer than {timeout:.0f} s"
+                log.error("a capture ended its process", path=str(path), error=error)
+                keeper.tell(lambda catalog: catalog.cut_short(path, error))
+
+        def acknowledge(self) -> None:
+            keeper.ended(self.id)
+            super().acknowledge()
+            # The loop acknowledges it in its next round: look in the one after that.
+            loop().call_soon(lambda: loop().call_soon(self.check_acknowledged))
+
+        def check_acknowledged(self) -> None:
+            """Begin anew with the broker if the message could not be acknowledged.
+
+            Celery logs that and goes on: the connection would count the message as at work for
+            ever, and fetch no other when so many are.
+            """
+            if self.message.acknowledged:
+                return
+            tag = self.message.delivery_tag
+            keeper.tell(lambda catalog: catalog.acknowledge(tag))
+            loop().call_later(RECONNECT_PAUSE, _end_connection)
+
+    return CaptureRequest
+
+
+def _end_connection() -> None:
+    """Raise what a worker's event loop takes for the end of its connection."""
+    raise redis.ConnectionError("a message could not be acknowledged")
 
 
 def _celery_url(broker: str) -> str:

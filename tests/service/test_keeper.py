@@ -1,0 +1,68 @@
+"""Words for the catalog, while the broker is away and after."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.waiting import wait_for
+from vh5d.service import keeper as keeper_module
+from vh5d.service.catalog import Catalog, State, connect
+from vh5d.service.keeper import Keeper
+
+A = Path("/d/a.h5")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(keeper_module, "PAUSE", 0.02)
+    monkeypatch.setattr(keeper_module, "RENEWAL", 0.02)
+
+
+def test_what_could_not_be_told_is_told_when_the_broker_is_there(quick, broker, catalog, tmp_path):
+    """The socket is a link that is made later."""
+    link = tmp_path / "late.sock"
+    catalog.started(A, "p")
+    keeper = Keeper(Catalog(connect(f"unix://{link}")))
+    tried = threading.Event()
+
+    def word(late):
+        tried.set()
+        late.cut_short(A, "died")
+
+    keeper.start()
+    keeper.tell(word)
+    keeper.tell(lambda late: late.acknowledge("tag"))
+    assert tried.wait(10)
+    assert catalog.source(A).state is State.CAPTURING
+    link.symlink_to(broker.socket)
+    wait_for(lambda: catalog.source(A).state is State.FAILED, "the word")
+    wait_for(lambda: not keeper._words, "the other")
+
+
+def test_leases_of_captures_at_work_are_renewed(quick, catalog, redis_client):
+    catalog.started(A, "p")
+    redis_client.zadd("vh5d:retry", {str(A): 1})
+    keeper = Keeper(catalog)
+    keeper.began("task", A)
+    keeper.start()
+    wait_for(lambda: catalog.retries() == [], "the renewal")
+    keeper.ended("task")
+    wait_for(lambda: not keeper._work, "its end")
+
+
+def test_a_broker_that_comes_and_goes_ends_nothing(quick, catalog):
+    keeper = Keeper(catalog)
+    failures = iter([redis.ConnectionError, redis.TimeoutError, None])
+
+    def word(_catalog):
+        failure = next(failures)
+        if failure is not None:
+            raise failure
+
+    keeper.start()
+    keeper.tell(word)
+    wait_for(lambda: not keeper._words, "the third attempt")
