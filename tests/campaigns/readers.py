@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,6 @@ from vh5d.store.compact import compact
 from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
 from vh5d.store.verify import verify
-from vh5d.store.versions import VersionInfo
 
 CHUNKS, LENGTH = 8, 512
 #: Versions that the second writer leaves, and one compaction in so many prunings.
@@ -99,9 +98,7 @@ def thin(store: Path, random_: random.Random, end: Ending) -> Figures:
     figures = Figures()
     while not end():
         time.sleep(random_.uniform(0, 0.2))
-        with open_store(store) as reader:
-            oldest = reader.versions[-1].sequence - KEEP if reader.versions else 0
-        _insist(partial(prune, store, _up_to(oldest), timeout=PATIENCE), figures, end)
+        _insist(partial(_prune, store), figures, end)
         figures.counts["prunings"] += 1
         if random_.randrange(COMPACT_EVERY) == 0:
             _insist(lambda: compact(store, timeout=PATIENCE), figures, end)
@@ -109,8 +106,10 @@ def thin(store: Path, random_: random.Random, end: Ending) -> Figures:
     return figures
 
 
-def _up_to(oldest: int) -> Callable[[VersionInfo], bool]:
-    return lambda version: version.sequence <= oldest
+def _prune(store: Path) -> None:
+    with open_store(store, timeout=PATIENCE) as reader:
+        oldest = reader.versions[-1].sequence - KEEP if reader.versions else 0
+    prune(store, lambda version: version.sequence <= oldest, timeout=PATIENCE)
 
 
 def _insist(action: Any, figures: Figures, end: Ending) -> Any:

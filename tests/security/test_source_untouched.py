@@ -1,4 +1,4 @@
-"""A source is read and nothing else: what the kernel saw of a capture, and what a writer notices."""
+"""A source is only read: what the kernel saw of a capture, and what a writer notices."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def traced(tmp_path, *arguments):
     if shutil.which("strace") is None:
         pytest.skip("there is no strace")
     log = tmp_path / "trace"
+    options = ["-f", "-y", "-s", "0", "-e", "trace=%desc,%file", "-o", str(log)]
     done = subprocess.run(
-        ["strace", "-f", "-y", "-s", "0", "-e", "trace=%desc,%file", "-o", str(log)]
-        + [sys.executable, "-m", "vh5d", *map(str, arguments)],
+        ["strace", *options, sys.executable, "-m", "vh5d", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,12 @@ import h5py
 
 from vh5d.errors import (
     NotAStoreError,
-    StoreBusyError,
     StoreDamagedError,
     StoreError,
     StoreMissingError,
 )
 from vh5d.hdf5.atomic_file import recover
+from vh5d.hdf5.locks import deadline_after, wait_until
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.store import layout, versions
 from vh5d.store.pools import Pools, open_pools
@@ -112,23 +113,35 @@ def open_store(
     store = Path(path)
     if not store.is_file():
         raise StoreMissingError(f"{store}: there is no such store")
-    recovered = recover(store, timeout=timeout)
-    try:
-        file = h5py.File(store, "r")
-    except BlockingIOError as error:
-        raise StoreBusyError(
-            f"{store}: a commit is being applied", hint="try again in a moment"
-        ) from error
-    except PermissionError as error:
-        raise StoreError(f"{store}: may not be read: {error.strerror}") from error
-    except OSError as error:
-        raise _refusal(store, error) from error
+    file, recovered = _open(store, timeout)
     try:
         layout.check(file, store, theirs=theirs)
         return StoreReader(store, file, recovered)
     except BaseException:
         file.close()
         raise
+
+
+def _open(store: Path, timeout: float) -> tuple[h5py.File, str | None]:
+    deadline = deadline_after(timeout)
+    opened: list[h5py.File] = []
+    recovered: str | None = None
+
+    def attempt() -> bool:
+        nonlocal recovered
+        recovered = recover(store, timeout=max(0.0, deadline - time.monotonic())) or recovered
+        try:
+            opened.append(h5py.File(store, "r"))
+        except BlockingIOError:
+            return False
+        except PermissionError as error:
+            raise StoreError(f"{store}: may not be read: {error.strerror}") from error
+        except OSError as error:
+            raise _refusal(store, error) from error
+        return True
+
+    wait_until(attempt, deadline, lambda: f"{store}: a commit is being applied")
+    return opened[0], recovered
 
 
 def _refusal(store: Path, error: OSError) -> StoreError:
