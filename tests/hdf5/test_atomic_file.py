@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -342,3 +343,19 @@ with h5py.File(atomic, "r+") as file:
 print(atomic.error)
 """
     assert run(code, store) == "[Errno 28] No space left on device"
+
+
+def test_what_hdf5_writes_after_all_is_closed_goes_nowhere(store, tmp_path):
+    atomic = AtomicFile.open(store)
+    file = h5py.File(atomic, "r+")
+    file["late"] = np.arange(5000)
+    atomic.close()
+    other = tmp_path / "other"
+    # The next files get the descriptors that the store had.
+    with other.open("wb"), (tmp_path / "another").open("wb"):
+        with contextlib.suppress(OSError, RuntimeError):
+            file.close()
+        del file
+    assert other.read_bytes() == b""
+    assert (tmp_path / "another").read_bytes() == b""
+    assert names(store) == ["x"]

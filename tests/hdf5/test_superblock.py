@@ -83,7 +83,10 @@ def test_other_flags_change_what_hdf5_does(tmp_path):
 
 def test_a_torn_flag_counts_as_set():
     clean, marked = superblock(100), superblock(100, flags=1)
-    for torn in (marked[:12] + clean[12:], clean[:12] + marked[12:]):
+    ends = range(12, len(clean))
+    for torn in (
+        each[:at] + other[at:] for each, other in ((marked, clean), (clean, marked)) for at in ends
+    ):
         found = parse_superblock(torn)
         assert found.intact
         assert found.writing

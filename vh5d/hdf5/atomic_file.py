@@ -30,7 +30,7 @@ from vh5d.errors import (
     TargetExistsError,
 )
 from vh5d.hdf5.commit import Commit
-from vh5d.hdf5.disk import Buffer, Disk, byte_view, refusals, write_error
+from vh5d.hdf5.disk import Buffer, Disk, byte_view, close_synced, refusals, write_error
 from vh5d.hdf5.journal import journal_path
 from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
@@ -52,6 +52,8 @@ from vh5d.hdf5.temporary import (
     remove_replacement,
     remove_stale,
     replace_store,
+    settle,
+    settle_left,
 )
 from vh5d.hdf5.writer_lock import NoLock, WriterLock
 
@@ -128,16 +130,14 @@ class AtomicFile:
         disk = disk or Disk()
         store = Path(os.path.realpath(path))
         deadline = deadline_after(timeout)
-        disk.close(open_store_file(disk, store, os.O_RDONLY))
+        close_synced(disk, open_store_file(disk, store, os.O_RDONLY))
         with contextlib.ExitStack() as undo, refusals(store):
             lock = WriterLock.acquire(store, deadline)
             undo.callback(lock.release)
             fd = open_store_file(disk, store, os.O_RDWR)
-            undo.callback(disk.close, fd)
+            undo.callback(close_synced, disk, fd)
             recovered = recover_locked(disk, store, fd, deadline)
-            remove_replacement(disk, store)
-            if os.fstat(fd).st_nlink > 1:
-                remove_stale(disk, store)
+            settle_left(disk, store, os.fstat(fd).st_nlink)
             # Readers share this lock; whoever writes without knowing of vh5d is kept out.
             wait_until(
                 lambda: try_lock(fd, fcntl.LOCK_SH),
@@ -188,6 +188,8 @@ class AtomicFile:
             # Of a store that is no more.
             with contextlib.suppress(FileNotFoundError):
                 disk.unlink(journal_path(store))
+                # Or it might come back, and find the new one.
+                disk.sync_directory(store.parent)
             temporary, fd = make_temporary(disk, store, mode)
             undo.pop_all()
         return cls(store, fd, lock, disk=disk, timeout=timeout, temporary=temporary)
@@ -374,8 +376,11 @@ class AtomicFile:
         self._disk.ftruncate(self._fd, new.eof)
         self._disk.fsync(self._fd)
         if self._temporary is not None:
-            publish(self._disk, self._temporary, self.path)
-            self._temporary = None
+            witness = publish(self._disk, self._temporary, self.path)
+            # It is a store from now on, which is not to be cut off if this fails.
+            self._temporary, self._interrupted = None, True
+            settle(self._disk, witness, self.path)
+            self._interrupted = False
         try_lock(self._fd, fcntl.LOCK_SH)
 
     def _begin(self, head: Superblock) -> None:
@@ -508,9 +513,11 @@ class AtomicFile:
 
     def _cut(self) -> None:
         """Cut off what was appended, unless that is recovery's, or somebody else's, by now."""
+        if self._interrupted:
+            return
         if self._head is None:
             self._disk.ftruncate(self._fd, 0)
-        elif not self._interrupted:
+        else:
             found = read_superblock(self._disk, self.path, self._fd)
             if found.raw == self._head.raw and self._disk.size(self._fd) > self.base:
                 self._disk.ftruncate(self._fd, self.base)
@@ -522,7 +529,9 @@ class AtomicFile:
         self._closed = True
         with contextlib.ExitStack() as stack:
             stack.callback(self._lock.release)
-            stack.callback(self._disk.close, self._fd)
+            stack.callback(close_synced, self._disk, self._fd)
+            # HDF5 may still write: when an h5py.File is collected that nobody closed.
+            self._staged.leave()
             # What is left behind the committed end is cut off by the next writer, as after a crash.
             stack.enter_context(contextlib.suppress(OSError, StoreError))
             if self._temporary is not None:
@@ -540,3 +549,18 @@ class AtomicFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, Exception):
+            self.explain(error)
+
+    def explain(self, error: Exception) -> None:
+        """Tell of what the disk refused, if what came of it is all that an exception tells of.
+
+        HDF5 is given zeros where the disk cannot be read, and then finds the store damaged.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk refused anything since staging began.
+        """
+        if isinstance(self.error, OSError) and not isinstance(error, StoreWriteError):
+            raise write_error(self.path, self.error) from error

@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 
 from vh5d.errors import StoreConflictError
-from vh5d.hdf5.disk import Disk, write_fully
+from vh5d.hdf5.disk import Disk, close_synced, write_fully
 from vh5d.hdf5.journal import PAGE, Journal, journal_path, superblock_digest
 from vh5d.hdf5.locks import lock_holders, try_lock, wait_until
 from vh5d.hdf5.recovery import read_superblock
@@ -120,7 +120,7 @@ class Commit:
                 journal.write(self._disk, fd)
                 self._disk.fsync(fd)
             finally:
-                self._disk.close(fd)
+                close_synced(self._disk, fd)
             self._disk.sync_directory(self._store.parent)
         except BaseException:
             self._take_back()

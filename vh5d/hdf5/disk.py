@@ -26,6 +26,10 @@ Buffer = bytes | bytearray | memoryview | NDArray[Any]
 _FALLOC_FL_KEEP_SIZE = 0x01
 _FALLOC_FL_PUNCH_HOLE = 0x02
 
+# linux/fcntl.h, linux/fs.h
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 0x01
+
 _HINTS = {
     errno.ENOSPC: "free space on its disk, then try again",
     errno.EDQUOT: "free some of the owner's quota, then try again",
@@ -76,8 +80,12 @@ class Disk:
     """The real disk. All offsets and sizes are in bytes; every method raises OSError."""
 
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
-        """Open a file, or create it if `flags` say so; the descriptor is not inherited."""
-        return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, mode)
+        """Open a file, or create it if `flags` say so; the descriptor is not inherited.
+
+        Not through a symbolic link: paths are resolved before, and a link that took the name since
+        was put there by somebody who wants another file written.
+        """
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW, mode)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -126,6 +134,26 @@ class Disk:
         """Rename a file over whatever has the name."""
         os.rename(source, target)  # noqa: PTH104 - one system call, and its own errno
 
+    def rename_new(self, source: Path, target: Path) -> None:
+        """Rename a file to a name that is free; FileExistsError if it is taken.
+
+        Where the file system cannot do that in one step, somebody else's file that takes the name
+        in the same instant is replaced.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        renameat2 = getattr(libc, "renameat2", None)
+        paths = (os.fsencode(source), os.fsencode(target))
+        if renameat2 is not None and (
+            renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE) == 0
+        ):
+            return
+        number = ctypes.get_errno() if renameat2 is not None else errno.ENOSYS
+        if number not in {errno.ENOSYS, errno.EINVAL}:
+            raise OSError(number, os.strerror(number))
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.rename(source, target)  # noqa: PTH104 - as above
+
     def unlink(self, path: Path) -> None:
         """Remove a name."""
         os.unlink(path)  # noqa: PTH108 - one system call, and its own errno
@@ -141,6 +169,12 @@ class Disk:
                 raise
         finally:
             os.close(fd)
+
+
+def close_synced(disk: Disk, fd: int) -> None:
+    """Close a file that was synced, or only read: an error then tells nothing."""
+    with contextlib.suppress(OSError):
+        disk.close(fd)
 
 
 def read_fully(disk: Disk, fd: int, view: memoryview, offset: int) -> None:

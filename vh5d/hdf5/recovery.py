@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from vh5d.errors import NotAStoreError, StoreDamagedError, StoreMissingError
-from vh5d.hdf5.disk import Disk, read_fully, refusals, write_error, write_fully
+from vh5d.hdf5.disk import Disk, close_synced, read_fully, refusals, write_error, write_fully
 from vh5d.hdf5.journal import Journal, journal_path, superblock_digest
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
 from vh5d.hdf5.superblock import Superblock, find_superblock
@@ -71,7 +71,7 @@ def recover(path: Path | str, *, disk: Disk | None = None, timeout: float = 30.0
         try:
             return recover_locked(disk, store, fd, deadline)
         finally:
-            disk.close(fd)
+            close_synced(disk, fd)
     finally:
         lock.release()
 
@@ -127,8 +127,10 @@ def _recover(disk: Disk, store: Path, fd: int) -> Recovered | None:
         decoded = Journal.decode(journal)
         outcome = "dropped"
         if decoded is not None and _belongs(decoded, superblock):
-            if not _applied(decoded, superblock):
-                decoded.apply(disk, fd)
+            # Even if it seems applied: what a killed writer left may not be on the disk yet, and
+            # what a failed sync left never will.
+            _write_again(disk, store, journal)
+            decoded.apply(disk, fd)
             outcome = "redone"
             superblock = read_superblock(disk, store, fd)
     _check_intact(store, superblock)
@@ -154,12 +156,6 @@ def _belongs(journal: Journal, superblock: Superblock) -> bool:
     return known or not superblock.intact
 
 
-def _applied(journal: Journal, superblock: Superblock) -> bool:
-    """Whether all of it is durable: the clear flag is the last thing written."""
-    whole = superblock.intact and superblock.status_flags == 0
-    return whole and superblock_digest(superblock) == journal.after
-
-
 def _read_journal(disk: Disk, store: Path) -> bytes | None:
     try:
         fd = disk.open(journal_path(store), os.O_RDONLY)
@@ -170,7 +166,18 @@ def _read_journal(disk: Disk, store: Path) -> bytes | None:
         read_fully(disk, fd, memoryview(data), 0)
         return bytes(data)
     finally:
-        disk.close(fd)
+        close_synced(disk, fd)
+
+
+def _write_again(disk: Disk, store: Path, journal: bytes) -> None:
+    """Make a journal durable, the same bytes over those that may only be in the cache."""
+    fd = disk.open(journal_path(store), os.O_WRONLY)
+    try:
+        write_fully(disk, fd, memoryview(journal), 0)
+        disk.fsync(fd)
+    finally:
+        close_synced(disk, fd)
+    disk.sync_directory(store.parent)
 
 
 def _needed(disk: Disk, store: Path) -> bool:
@@ -183,7 +190,7 @@ def _refused(disk: Disk, store: Path) -> bool:
     try:
         superblock = read_superblock(disk, store, fd)
     finally:
-        disk.close(fd)
+        close_synced(disk, fd)
     return bool(superblock.status_flags) or not superblock.intact
 
 

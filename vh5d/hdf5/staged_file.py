@@ -104,6 +104,10 @@ class StagedFile:
         self.floor = min(self.floor, size)
         self._disk.ftruncate(self._fd, max(size, self.base))
 
+    def leave(self) -> None:
+        """Read and write no more: the number of the descriptor may soon be another file's."""
+        self._fd = -1
+
     def forget(self) -> None:
         """Go back to the committed state, but for the bytes past its end on the disk."""
         self.pages = {}

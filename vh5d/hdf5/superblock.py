@@ -71,7 +71,7 @@ class Superblock:
             return self.raw
         body = bytearray(self.raw[:-4])
         body[_FLAGS_AT] = flags
-        return bytes(body) + checksum(body)
+        return bytes(body) + _sign(self.raw, flags)
 
 
 def parse_superblock(head: bytes) -> Superblock | None:
@@ -143,11 +143,17 @@ def _parse_late(block: bytes, offset: int, version: int) -> Superblock:
 def _signed_flags(raw: bytes) -> int | None:
     """The flags that the checksum holds with: others than there are if a write of them was torn."""
     for flags in (raw[_FLAGS_AT], 0, _WRITING, _WRITING | _SWMR):
-        body = bytearray(raw[:-4])
-        body[_FLAGS_AT] = flags
-        if checksum(body) == raw[-4:]:
+        if _sign(raw, flags) == raw[-4:]:
             return flags
-    return None
+    # Torn within the checksum: of two writes that differ in the flags only.
+    mixed = zip(raw[-4:], _sign(raw, 0), _sign(raw, _WRITING), strict=True)
+    return _WRITING if all(found in pair for found, *pair in mixed) else None
+
+
+def _sign(raw: bytes, flags: int) -> bytes:
+    body = bytearray(raw[:-4])
+    body[_FLAGS_AT] = flags
+    return checksum(body)
 
 
 def _addresses(block: bytes, at: int, width: int, count: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from vh5d.errors import StoreConflictError
-from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.disk import Disk, close_synced
 from vh5d.hdf5.locks import try_lock
 
 # NAME_MAX is 255 bytes; the prefix, process and random part take at most 40.
@@ -56,7 +56,7 @@ def make_replacement(disk: Disk, store: Path, like: os.stat_result) -> tuple[Pat
         with contextlib.suppress(PermissionError):
             os.fchown(fd, like.st_uid, like.st_gid)
     except BaseException:
-        disk.close(fd)
+        close_synced(disk, fd)
         disk.unlink(path)
         raise
     return path, fd
@@ -74,24 +74,34 @@ def remove_replacement(disk: Disk, store: Path) -> None:
 def replace_store(disk: Disk, replacement: Path, store: Path) -> None:
     """Give a durable replacement the store's name, in place of the store.
 
+    A journal that was removed must not come back and find the replacement: its removal is made
+    durable first.
+
     Raises
     ------
     OSError
         If the disk refuses. The name may belong to either file then, both of them whole.
     """
+    disk.sync_directory(store.parent)
     disk.rename(replacement, store)
     disk.sync_directory(store.parent)
 
 
-def publish(disk: Disk, temporary: Path, store: Path) -> None:
+def publish(disk: Disk, temporary: Path, store: Path) -> Path:
     """Give a durable temporary file the store's name, never over a file that has it.
+
+    Returns
+    -------
+    Path
+        A name that tells whoever comes next that the store's may not be durable yet: the temporary
+        one, or where there are no hard links that of a replacement. To be removed by `settle`.
 
     Raises
     ------
     StoreConflictError
         If the name was taken meanwhile.
     OSError
-        If the disk refuses. The store may have its name then, but not durably.
+        If the disk refuses.
     """
     try:
         disk.link(temporary, store)
@@ -100,20 +110,46 @@ def publish(disk: Disk, temporary: Path, store: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
             raise
-        _rename(disk, temporary, store)
+        return _publish_by_rename(disk, temporary, store)
+    return temporary
+
+
+def _publish_by_rename(disk: Disk, temporary: Path, store: Path) -> Path:
+    witness = _replacement_path(store)
+    close_synced(disk, disk.open(witness, os.O_WRONLY | os.O_CREAT))
+    try:
+        disk.rename_new(temporary, store)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            disk.unlink(witness)
+        if isinstance(error, FileExistsError):
+            raise _taken(store) from error
+        raise
+    return witness
+
+
+def settle(disk: Disk, witness: Path, store: Path) -> None:
+    """Make a published store's name durable, then remove what `publish` returned."""
     disk.sync_directory(store.parent)
     # Another name for the store does no harm; the next writer removes it.
     with contextlib.suppress(OSError):
-        disk.unlink(temporary)
+        disk.unlink(witness)
 
 
-def _rename(disk: Disk, temporary: Path, store: Path) -> None:
-    """Publish where there are no hard links: claim the name, then rename over one's own claim."""
-    try:
-        disk.close(disk.open(store, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-    except FileExistsError as error:
-        raise _taken(store) from error
-    disk.rename(temporary, store)
+def settle_left(disk: Disk, store: Path, links: int) -> None:
+    """Settle a store that somebody made, or replaced, who then died or failed.
+
+    Parameters
+    ----------
+    disk, store
+        The store; its writer lock must be held.
+    links
+        How many names it has.
+    """
+    if links > 1 or os.path.lexists(_replacement_path(store)):
+        disk.sync_directory(store.parent)
+        remove_replacement(disk, store)
+        remove_stale(disk, store)
 
 
 def _taken(store: Path) -> StoreConflictError:

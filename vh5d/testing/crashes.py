@@ -92,7 +92,7 @@ def crash_states(
     first: int = 0,
     stop: int | None = None,
 ) -> Iterator[CrashState]:
-    """States after a power cut before each call, and after the last, wherever something changed.
+    """States after a power cut before each call, and after the last, where something changed.
 
     A cut in the middle of a call is among those before the next one: nothing that is not synced
     needs to survive.
@@ -109,13 +109,13 @@ def crash_states(
         chance: each change kept or lost, in sectors of 512 or 4,096 bytes, in order or not.
         `KILLED`: the power stays on.
     first, stop
-        The operations to do it at; to the end if `stop` is None.
+        The operations to do it at, `first` and the last before `stop` in any case; to the end if
+        `stop` is None.
     """
     medium, fresh = start.copy(), True
-    for operation in range(len(calls) + 1):
-        if stop is not None and operation >= stop:
-            return
-        if operation >= first and fresh:
+    end = len(calls) + 1 if stop is None else min(stop, len(calls) + 1)
+    for operation in range(end):
+        if operation >= first and (fresh or operation == end - 1):
             during = _describe(calls, operation)
             for choice in choices:
                 lost = _lose(medium, seed, operation, choice)

@@ -134,6 +134,8 @@ class SimulatedDisk(Disk):
         What is to go wrong, and when.
     start
         How durable what lies there is; wholly, if None. Of a `CrashState` that lies there.
+    links
+        Whether the file system has hard links.
 
     Attributes
     ----------
@@ -145,8 +147,14 @@ class SimulatedDisk(Disk):
     """
 
     def __init__(
-        self, directory: Path, *, faults: Sequence[Fault] = (), start: Medium | None = None
+        self,
+        directory: Path,
+        *,
+        faults: Sequence[Fault] = (),
+        start: Medium | None = None,
+        links: bool = True,
     ) -> None:
+        self._links = links
         self.start = start.copy() if start is not None else Medium.of(directory)
         self.calls: list[Call] = []
         self.faults = tuple(faults)
@@ -185,6 +193,8 @@ class SimulatedDisk(Disk):
             self._medium.take(event)
 
     def _file_call(self, kind: str, fd: int) -> tuple[Call, Effect | None, int]:
+        if fd not in self._open:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         file, name = self._open[fd]
         return (*self._call(kind, name), file)
 
@@ -268,13 +278,22 @@ class SimulatedDisk(Disk):
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name."""
         call, _ = self._call("link", self._name(target))
+        if not self._links:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         super().link(source, target)
         self._name_file(call, Named(target.name, self._names[source.name]))
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename a file over whatever has the name."""
+        self._rename(source, target, super().rename)
+
+    def rename_new(self, source: Path, target: Path) -> None:
+        """Rename a file to a name that is free."""
+        self._rename(source, target, super().rename_new)
+
+    def _rename(self, source: Path, target: Path, rename: Callable[[Path, Path], None]) -> None:
         call, _ = self._call("rename", self._name(target))
-        super().rename(source, target)
+        rename(source, target)
         self._name_file(call, Named(target.name, self._names.pop(source.name), source.name))
 
     def _name_file(self, call: Call, change: Named) -> None:
