@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from h5py import h5, h5a, h5o, h5s, h5t
+from h5py import h5, h5a, h5s, h5t
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
@@ -69,7 +69,8 @@ def list_attributes(loc: Any, *, tracked: bool) -> list[tuple[bytes, bool]]:
         sorted by name.
     """
     found: list[tuple[bytes, bool]] = []
-    if h5o.get_info(loc).num_attrs:
+    # Not h5o.get_info: see `vh5d.hdf5.address.address_of`.
+    if h5a.get_num_attrs(loc):
         index = h5.INDEX_CRT_ORDER if tracked else h5.INDEX_NAME
         h5a.iterate(
             loc,

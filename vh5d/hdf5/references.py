@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from h5py import h5o
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
+from vh5d.hdf5.address import address_of
 from vh5d.hdf5.dataspace import selection_of
 from vh5d.hdf5.element_type import Layout, Leaf
 
@@ -77,7 +77,7 @@ def region_target(loc: Any, reference: bytes) -> tuple[int, tuple[object, ...]] 
         return None
     try:
         dataset, space = native.open_region(loc, reference)
-        return int(h5o.get_info(dataset).addr), selection_of(space)
+        return address_of(dataset), selection_of(space)
     except H5PY_ERRORS:  # it dangles: its dataset was deleted
         return None
 
@@ -137,7 +137,7 @@ class Translator:
         except H5PY_ERRORS:  # it dangled in the source already
             self.lost += 1
             return _NULL_REGION
-        target = self._translate(int(h5o.get_info(dataset).addr))
+        target = self._translate(address_of(dataset))
         if target is None:
             self.lost += 1
             return _NULL_REGION

@@ -53,10 +53,8 @@ class Transaction(StagingArea):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What HDF5 writes when it closes goes where all that was not committed goes.
-        with contextlib.suppress(OSError, RuntimeError):
-            self.file.close()
-        self.atomic.close()
+        _close(self.file)
+        self.atomic.__exit__(kind, error, traceback)
 
     def commit(self) -> None:
         """Make it durable, all or nothing.
@@ -74,6 +72,12 @@ class Transaction(StagingArea):
             self.atomic.abort()
             raise StoreWriteError(f"{self.path}: cannot be written: {error}") from error
         self.atomic.commit()
+
+
+def _close(file: h5py.File) -> None:
+    # What HDF5 writes when it closes goes where all that was not committed goes.
+    with contextlib.suppress(OSError, RuntimeError):
+        file.close()
 
 
 def begin(
@@ -103,17 +107,17 @@ def begin(
         if not create:
             raise StoreMissingError(f"{path}: there is no such store")
         return _begin_new(path, timeout=timeout, mode=mode, disk=disk)
-    atomic = AtomicFile.open(path, timeout=timeout, disk=disk)
-    try:
-        file = h5py.File(atomic, "r+", libver=layout.LIBVER)
+    with contextlib.ExitStack() as undo:
+        atomic = undo.enter_context(AtomicFile.open(path, timeout=timeout, disk=disk))
+        try:
+            file = h5py.File(atomic, "r+", libver=layout.LIBVER)
+        except OSError as error:
+            raise StoreDamagedError(f"{path}: HDF5 cannot open the store: {error}") from error
+        undo.callback(_close, file)
         layout.check(file, path)
-    except OSError as error:
-        atomic.close()
-        raise StoreDamagedError(f"{path}: HDF5 cannot open the store: {error}") from error
-    except BaseException:
-        atomic.close()
-        raise
-    return Transaction(path, atomic, file, created=False)
+        transaction = Transaction(path, atomic, file, created=False)
+        undo.pop_all()
+    return transaction
 
 
 def _begin_new(path: Path, *, timeout: float, mode: int, disk: Disk | None) -> Transaction:
@@ -123,7 +127,12 @@ def _begin_new(path: Path, *, timeout: float, mode: int, disk: Disk | None) -> T
         raise StoreWriteError(
             f"{path.parent}: cannot make the store's directory: {error.strerror}"
         ) from error
-    atomic = AtomicFile.create(path, mode=mode, timeout=timeout, disk=disk)
-    file = h5py.File(atomic, "w", libver=layout.LIBVER)
-    layout.initialise(file)
-    return Transaction(path, atomic, file, created=True)
+    with contextlib.ExitStack() as undo:
+        new = AtomicFile.create(path, mode=mode, timeout=timeout, disk=disk)
+        atomic = undo.enter_context(new)
+        file = h5py.File(atomic, "w", libver=layout.LIBVER)
+        undo.callback(_close, file)
+        layout.initialise(file)
+        transaction = Transaction(path, atomic, file, created=True)
+        undo.pop_all()
+    return transaction
