@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import h5py
 import numpy as np
@@ -14,11 +15,13 @@ import pytest
 
 from tests.support.other_process import other_process, run
 from tests.support.service import ROOT
+from tests.support.waiting import wait_for
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.errors import StoreBusyError
 from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
+from vh5d.store.transaction import begin
 from vh5d.store.verify import verify
 
 APPLY = """
@@ -139,3 +142,28 @@ def test_writers_and_a_long_reader_do_not_wait_for_each_other_for_ever(store, tm
         assert time.monotonic() - started < 10
     assert capture(tmp_path / "source.h5", store).version == "v2"
     assert verify(store).ok
+
+
+def test_who_waits_to_make_a_store_goes_on_with_the_one_that_was_made_meanwhile(tmp_path):
+    # The second was refused: the store existed by the time it was its turn.
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["x"] = 1
+    store = tmp_path / "store.h5"
+    versions = []
+
+    def work():
+        versions.append(capture(tmp_path / "source.h5", store).version)
+
+    second = threading.Thread(target=work)
+    with begin(store) as first:
+        second.start()
+        wait_for(lambda: waits(second), "the second to wait")
+        first.commit()
+    second.join()
+    assert versions == ["v1"]
+
+
+def waits(thread):
+    """Whether a thread is waiting for a lock."""
+    frames = traceback.walk_stack(sys._current_frames().get(thread.ident))
+    return any(frame.f_code.co_name == "wait_until" for frame, _ in frames)

@@ -9,7 +9,12 @@ from typing import Self
 
 import h5py
 
-from vh5d.errors import StoreDamagedError, StoreMissingError, StoreWriteError
+from vh5d.errors import (
+    StoreDamagedError,
+    StoreMissingError,
+    StoreWriteError,
+    TargetExistsError,
+)
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
 from vh5d.store import layout
@@ -106,7 +111,9 @@ def begin(
     if not path.exists():
         if not create:
             raise StoreMissingError(f"{path}: there is no such store")
-        return _begin_new(path, timeout=timeout, mode=mode, disk=disk)
+        # Somebody may make it while we wait for the right to.
+        with contextlib.suppress(TargetExistsError):
+            return _begin_new(path, timeout=timeout, mode=mode, disk=disk)
     with contextlib.ExitStack() as undo:
         atomic = undo.enter_context(AtomicFile.open(path, timeout=timeout, disk=disk))
         try:
