@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -80,17 +81,17 @@ class Figures:
 
 
 def write(path: Path, seed: int, mode: str) -> None:
-    """Count in a file until standard input ends."""
+    """Count in a file for as long as whoever started this lives."""
     chance = random.Random(seed)
-    number = 0
-    while True:
+    number, parent = 0, os.getppid()
+    while os.getppid() == parent:
         with h5py.File(path, "r+") as file:
             dataset = file["numbers"]
             while True:
                 number += 1
                 count(dataset, number, chance)
                 time.sleep(chance.uniform(0, REST))
-                if mode != "open" or number % 500 == 0:
+                if mode != "open" or number % 100 == 0:
                     break
         time.sleep(chance.uniform(0, REST))
 

@@ -70,6 +70,8 @@ class Up:
                 command = child.cmdline()
             except psutil.Error:
                 continue
+            if not command:
+                continue  # dead, and not waited for yet
             if role in command[1:6] or (role == "broker" and "valkey-server" in command[0]):
                 return child
         return None

@@ -151,6 +151,10 @@ class Catalog:
 
     # What is there.
 
+    def now(self) -> float:
+        """What the clock says."""
+        return self._clock()
+
     def paths(self) -> list[str]:
         """All sources, sorted."""
         paths: Any = self._redis.zrange(PREFIX + "sources", 0, -1)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from vh5d.policy import Config
-from vh5d.service.catalog import Catalog, FileStat, Source, State
+from vh5d.service.catalog import LONGEST_PAUSE, Catalog, FileStat, Source, State
 from vh5d.service.presence import identity, was_deleted
 
 BATCH = 500
@@ -131,17 +131,18 @@ def _other_than_captured(
     known = {source.path: source for source in catalog.sources(batch)}
     for path, found in batch.items():
         source = known.get(str(path))
-        if source is not None and _in_hand(source, found):
+        if source is not None and _in_hand(source, found, catalog.now()):
             continue
         yield path, found.mtime_ns / 1e9
 
 
-def _in_hand(source: Source, found: FileStat) -> bool:
+def _in_hand(source: Source, found: FileStat, now: float) -> bool:
     """Whether this state of the file was dealt with, or will be without our doing."""
     if source.state in _ON_ITS_WAY:
         return True
     if source.next_try is not None and source.error is not None:
-        return True
+        # Unless the clock was set back since.
+        return source.next_try - now <= 2 * LONGEST_PAUSE
     return source.stat == found and source.state is not State.MISSING
 
 

@@ -36,6 +36,9 @@ from vh5d.service.keeper import Keeper
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
 VISIBILITY_TIMEOUT = LONGEST_CAPTURE + 3600
+#: Seconds that any capture may take, and the bytes a second that the slowest disk gives.
+SHORTEST_LIMIT = 120.0
+SLOWEST = 1e6
 #: Seconds from a message that could not be acknowledged to a new connection: others may follow.
 RECONNECT_PAUSE = 0.2
 #: A child is replaced after so many captures: whatever HDF5 leaks, leaks no further.
@@ -100,11 +103,24 @@ class Queue:
         if not self._catalog.claim(path, policy, cause):
             return False
         try:
-            self._app.send_task(TASK, args=[str(path), policy], retry=False)
+            limit = time_limit(path)
+            self._app.send_task(TASK, args=[str(path), policy], retry=False, time_limit=limit)
         except OperationalError as error:
             self._catalog.unclaim(path)
             raise BrokerError(f"the queue cannot be reached: {error}") from error
         return True
+
+
+def time_limit(path: Path) -> float:
+    """Seconds that a capture of the file may take: some, and some for each byte.
+
+    A damaged file may keep the HDF5 library busy for ever.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return LONGEST_CAPTURE
+    return min(LONGEST_CAPTURE, SHORTEST_LIMIT + size / SLOWEST)
 
 
 def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) -> int:
