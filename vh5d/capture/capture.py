@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from vh5d.capture.hashing import Kept, Progress, keep
+from vh5d.capture.home import settle_in
 from vh5d.capture.options import CaptureOptions, CaptureResult, KeptAs, utc_now
 from vh5d.capture.scan import Scan, scan
 from vh5d.capture.stage import StagedTree, keep_aside, stage_tree
 from vh5d.capture.watchful import WatchfulSource
+from vh5d.errors import StoreWriteError
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.recovery import RECOVERED
 from vh5d.store.blueprint import blueprint
@@ -69,10 +71,8 @@ def capture(
     """
     started = time.monotonic()
     with (
-        WatchfulSource(Path(source), busy=options.busy) as watched,
-        begin(
-            Path(store), timeout=options.timeout, mode=watched.store_mode, disk=disk
-        ) as transaction,
+        WatchfulSource(Path(source), busy=options.busy, real=options.real) as watched,
+        _begin(watched, Path(store), options, disk) as transaction,
     ):
         job = _Job(watched, transaction, options, cause, progress)
         version = job.run(clock)
@@ -87,6 +87,17 @@ def capture(
             kept_as=job.kept_as,
             warnings=(*job.warnings, *_recovery_note(transaction)),
         )
+
+
+def _begin(
+    watched: WatchfulSource, store: Path, options: CaptureOptions, disk: Disk | None
+) -> Transaction:
+    place = settle_in(store, watched.path)
+    transaction = begin(place, timeout=options.timeout, mode=watched.store_mode, disk=disk)
+    if transaction.atomic.path != place:
+        transaction.__exit__(None, None, None)
+        raise StoreWriteError(f"{store}: a link appeared in its path", hint="see who made it")
+    return transaction
 
 
 @dataclass

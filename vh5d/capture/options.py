@@ -33,6 +33,8 @@ class CaptureOptions:
         How many threads hash and compress; None for one a core.
     timeout
         How long to wait for other users of the store, in seconds.
+    real
+        What the path of the source must lead to, links resolved; None: anywhere.
     """
 
     compression: Compression = "auto"
@@ -41,6 +43,7 @@ class CaptureOptions:
     parse: bool = True
     threads: int | None = None
     timeout: float = 30.0
+    real: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ def restore(
         with new_file(path, overwrite=overwrite) as (fd, _):
             found = _write(reader.read, plan, fd, progress)
             _check(reader, chosen, plan, found)
-            os.fchmod(fd, plan.image.facts.mode)
+            # Never set-user-ID: a program called x.h5 would run as whoever restores it.
+            os.fchmod(fd, plan.image.facts.mode & 0o777)
             os.utime(fd, ns=(plan.image.facts.mtime_ns, plan.image.facts.mtime_ns))
     return RestoreResult(
         target=path,

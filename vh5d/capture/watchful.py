@@ -28,12 +28,20 @@ class WatchfulSource:
     busy
         What to do about a source that somebody has open for writing: ``refuse``, or ``try``, in
         the hope that it can be read whole.
+    real
+        What the path must lead to, links resolved; None: anywhere.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read, is being written, or is not `real`.
     """
 
-    def __init__(self, path: Path, *, busy: Busy = "refuse") -> None:
+    def __init__(self, path: Path, *, busy: Busy = "refuse", real: Path | None = None) -> None:
         self.path = path
         self.file = SourceFile(path)
         try:
+            self._check_place(real)
             # In this order: whoever is not seen to have it open now has either closed it, or will
             # change what is compared in the end.
             _wait_out_tick(self.file.stat())
@@ -90,6 +98,12 @@ class WatchfulSource:
             raise SourceChangedError(
                 f"{self.path}: was opened for writing while it was read",
                 hint="try again when it is at rest",
+            )
+
+    def _check_place(self, real: Path | None) -> None:
+        if real is not None and self.file.real_path() != real:
+            raise SourceChangedError(
+                f"{self.path}: leads elsewhere by now", hint="see who moved it"
             )
 
     def _check_idle(self, busy: Busy) -> None:

@@ -72,6 +72,13 @@ class SourceFile:
         except OSError as error:
             raise self._explain(error) from error
 
+    def real_path(self) -> Path:
+        """Where the open file is, as the kernel knows it; it may have moved since."""
+        try:
+            return Path(f"/proc/self/fd/{self._fd}").readlink()
+        except OSError:
+            return Path(os.path.realpath(self.path))
+
     def pread(self, offset: int, nbytes: int) -> bytes:
         """Exactly so many bytes at an offset; from several threads at once, if they like.
 

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from vh5d.hdf5.locks import process_name, try_lock, wait_until
 
+_SUFFIX = ".lock"
+
 
 def lock_path(store: Path) -> Path:
     """Where the lock file of a store lies."""
-    return store.with_name(store.name + ".lock")
+    return store.with_name(store.name + _SUFFIX)
 
 
 class WriterLock:
@@ -79,7 +81,8 @@ class NoLock:
 
 
 def _open_locked(path: Path) -> int | None:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, _mode_of(path.with_name(path.name.removesuffix(_SUFFIX))))
     try:
         locked = try_lock(fd, fcntl.LOCK_EX) and _is_named(path, fd)
     except BaseException:
@@ -89,6 +92,14 @@ def _open_locked(path: Path) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def _mode_of(store: Path) -> int:
+    """Permissions of a store's lock file: who may not read the one cannot lock the other."""
+    try:
+        return 0o600 | (store.stat().st_mode & 0o066)
+    except OSError:
+        return 0o600
 
 
 def _is_named(path: Path, fd: int) -> bool:
