@@ -121,6 +121,7 @@ def _as_json(results: list[VerifyResult], *, failed: bool) -> dict[str, Any]:
                 "chunks": result.chunks,
                 "bytes": result.nbytes,
                 "recovered": result.recovered,
+                "chain": result.chain,
                 "seconds": round(result.seconds, 6),
             }
             for result in results

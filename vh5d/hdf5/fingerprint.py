@@ -91,13 +91,17 @@ class Sketch:
     def add_attributes(self, loc: Any, *, tracked: bool) -> None:
         """Add all attributes; those that cannot be read are noted in `unread`."""
         for name, utf8 in list_attributes(loc, tracked=tracked):
-            self.add("attribute", name, utf8)
-            try:
-                self._add_attribute(open_attribute(loc, name, utf8=utf8))
-            except H5PY_ERRORS as error:
-                text = name.decode("utf-8", "backslashreplace")
-                self.unread.append(f"attribute {text} cannot be read: {error}")
-                self.add("unread")
+            self.add_attribute(loc, name, utf8=utf8)
+
+    def add_attribute(self, loc: Any, name: bytes, *, utf8: bool) -> None:
+        """Add an attribute; one that cannot be read is noted in `unread`."""
+        self.add("attribute", name, utf8)
+        try:
+            self._add_attribute(open_attribute(loc, name, utf8=utf8))
+        except H5PY_ERRORS as error:
+            text = name.decode("utf-8", "backslashreplace")
+            self.unread.append(f"attribute {text} cannot be read: {error}")
+            self.add("unread")
 
     def _add_attribute(self, attribute: Attribute) -> None:
         self.add_type(attribute.type_id, attribute.layout)
@@ -123,11 +127,15 @@ class Sketch:
         if dataset.info.storage is Storage.DEFINITION:
             self._add_foreign_storage(dataset.dcpl)
         elif dataset.info.storage is Storage.WHOLE:
-            try:
-                self._add_data(dataset)
-            except H5PY_ERRORS as error:
-                self.unread.append(f"its values cannot be read: {error}")
-                self.add("unread")
+            self.add_values(dataset)
+
+    def add_values(self, dataset: OpenDataset) -> None:
+        """Add a dataset's values, wherever they are allocated."""
+        try:
+            self._add_data(dataset)
+        except H5PY_ERRORS as error:
+            self.unread.append(f"its values cannot be read: {error}")
+            self.add("unread")
 
     def _add_creation_properties(self, dataset: OpenDataset) -> None:
         dcpl = dataset.dcpl

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import h5py
 
 from vh5d.errors import UsageError, VersionNotFoundError
-from vh5d.store import layout
+from vh5d.store import chain, layout
 from vh5d.store.dead_rows import bury
 from vh5d.store.pools import Pools
 from vh5d.store.reachability import Reached
+from vh5d.store.seals import hand_on
 from vh5d.store.versions import VersionInfo, list_versions
 
 Chosen = Collection[str] | Callable[[VersionInfo], bool]
@@ -110,6 +111,13 @@ def drop(file: h5py.File, pools: Pools, selection: Selection, reached: Reached) 
     current = str(versions.attrs["current_version"])
     if current in gone:
         versions.attrs["current_version"] = _next_current(selection, current)
+    hand_on(
+        file,
+        {name: selection.parents[name] for name in selection.dropped},
+        {name: selection.parents[name] for name in selection.kept},
+    )
+    numbers = [int(versions[name].attrs["sequence"]) for name in selection.dropped]
+    chain.mark_dropped(file, numbers)
     for name in selection.dropped:
         del versions[name]
         if name in images:

@@ -11,7 +11,7 @@ import h5py
 from vh5d.hdf5.address import open_many_by_address
 from vh5d.hdf5.allocation import allocate
 from vh5d.hdf5.block_image import STAGED, UNDEFINED, BlockImage
-from vh5d.store import layout
+from vh5d.store import chain, layout
 from vh5d.store.chunk_writer import ChunkWriter
 from vh5d.store.pools import open_pools
 
@@ -111,6 +111,7 @@ class StagingArea:
         versions.attrs["sequence"] = sequence
         if make_current:
             versions.attrs["current_version"] = name
+        chain.append(self.file, name)
 
     def _allocate(self, nbytes: int) -> int:
         spaces = self.file[layout.SPACES]

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.errors import StoreDamagedError, StoreError, UsageError
+from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.references import H5PY_ERRORS
+from vh5d.store import chain
 from vh5d.store.blueprint import Blueprint, blueprint
 from vh5d.store.images import ObjectEntry, read_image
 from vh5d.store.pieces import digest
@@ -20,7 +22,8 @@ from vh5d.store.pools import HASH_NBYTES, Hashes
 from vh5d.store.reader import StoreReader, open_store
 from vh5d.store.verify_indexes import Indexes
 from vh5d.store.verify_pools import CheckedPool, Progress, check_pool, pool_nbytes
-from vh5d.store.verify_trees import check_tree
+from vh5d.store.verify_staged import StagedCheck
+from vh5d.store.verify_trees import Seen, check_tree
 from vh5d.store.versions import VersionInfo
 
 DAMAGE = (StoreDamagedError, IndexError, AttributeError, *H5PY_ERRORS)
@@ -33,7 +36,7 @@ class Problem:
     Attributes
     ----------
     kind
-        ``store``, ``pool``, ``chunk``, ``index``, ``image`` or ``object``.
+        ``store``, ``pool``, ``chunk``, ``index``, ``image``, ``object`` or ``chain``.
     message
         What is wrong, in one line.
     versions
@@ -60,6 +63,8 @@ class VerifyResult:
         How many were checked; bytes as stored.
     recovered
         What had to be done about a commit that died here, or None.
+    chain
+        The last link of the chain of versions, in hexadecimal: to be noted elsewhere, and compared.
     """
 
     store: Path
@@ -69,6 +74,7 @@ class VerifyResult:
     nbytes: int
     seconds: float
     recovered: str | None = None
+    chain: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -117,12 +123,20 @@ def verify(
                 nbytes=check.done,
                 seconds=time.monotonic() - started,
                 recovered=reader.recovered,
+                chain=check.chain,
             )
     except (StoreDamagedError, *H5PY_ERRORS) as error:
         if isinstance(error, StoreError | UsageError) and not isinstance(error, StoreDamagedError):
             raise
         problem = Problem("store", f"it cannot be read: {error}")
         return VerifyResult(path, (problem,), 0, 0, 0, time.monotonic() - started)
+
+
+def problems_of(reader: StoreReader) -> tuple[Problem, ...]:
+    """Return what is wrong with a store that is open."""
+    check = _Check(reader, None, None)
+    check.run()
+    return tuple(check.problems)
 
 
 @dataclass
@@ -132,20 +146,24 @@ class _Check:
     progress: Progress | None
     problems: list[Problem] = field(default_factory=list)
     pools: dict[str, CheckedPool] = field(default_factory=dict)
-    seen_objects: set[int] = field(default_factory=set)
+    seen_objects: Seen = field(default_factory=dict)
     versions: int = 0
     chunks: int = 0
     done: int = 0
     total: int = 0
+    chain: str | None = None
 
     def __post_init__(self) -> None:
         self.indexes = Indexes(self.reader)
+        self.staged = StagedCheck(self.reader, self._damaged_anywhere)
 
     def run(self) -> None:
         self._check_pools()
-        for version in self._list_versions():
+        versions = self._list_versions()
+        for version in versions:
             self.versions += 1
             self._check_version(version)
+        self._check_chain(versions)
 
     # Pools
 
@@ -194,6 +212,15 @@ class _Check:
         except DAMAGE as error:
             self.problems.append(Problem("store", f"its versions cannot be listed: {error}"))
             return []
+
+    def _check_chain(self, versions: list[VersionInfo]) -> None:
+        try:
+            for each in chain.check(self.reader.file, versions):
+                names = () if each.version is None else (each.version,)
+                self.problems.append(Problem("chain", each.message, names))
+            self.chain = chain.head(self.reader.file)
+        except DAMAGE as error:
+            self.problems.append(Problem("chain", f"the chain of versions cannot be read: {error}"))
 
     def _check_version(self, version: VersionInfo) -> None:
         self._guard("object", version, lambda: self.indexes.begin(version))
@@ -262,7 +289,11 @@ class _Check:
         """Check the indexes of the version's datasets, but for those that were checked before."""
         spotless = not any(len(each.bad) for each in self.pools.values())
         image = read_image(self.reader.file, version.name)
-        for entry in image.objects if image is not None else ():
+        if image is None:
+            for kind, message, path in self.staged.check(version):
+                self._add(kind, version, message, path)
+            return
+        for entry in image.objects:
             if entry.encoding is None or (spotless and self.indexes.had(entry)):
                 continue
             path = os.fsdecode(entry.path)
@@ -277,6 +308,13 @@ class _Check:
     def _damaged_chunks(self, entry: ObjectEntry) -> int:
         records = self.indexes.records(entry)
         return int((self._rows(str(entry.encoding), records.addresses, records.sizes) < 0).sum())
+
+    def _damaged_anywhere(self, records: ChunkRecords) -> int:
+        """Return how many of these chunks are good ones of no pool."""
+        good = np.zeros(len(records), bool)
+        for name in self.pools:
+            good |= self._rows(name, records.addresses, records.sizes) >= 0
+        return int((~good).sum())
 
     def _check_objects(self, version: VersionInfo, plan: Blueprint | None) -> None:
         for path, message in check_tree(self.reader, version, plan, self.seen_objects):

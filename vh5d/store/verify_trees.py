@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -11,7 +12,7 @@ import h5py
 from vh5d.hdf5.dataset_info import open_dataset
 from vh5d.hdf5.element_type import layout_of
 from vh5d.hdf5.references import H5PY_ERRORS
-from vh5d.hdf5.walk import LinkKind, list_links
+from vh5d.hdf5.walk import LinkKind, SourceLink, list_links
 from vh5d.store import layout
 from vh5d.store.allocated import allocated_boxes
 from vh5d.store.attributes import Attributes, plain, read_attributes
@@ -25,8 +26,27 @@ from vh5d.store.versions import VersionInfo
 Found = Iterator[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """What was found of an object, and of all below it, whatever path leads to it.
+
+    Attributes
+    ----------
+    compared
+        Whether it was compared with its source.
+    found
+        Paths from the object on, and what is wrong.
+    """
+
+    compared: bool
+    found: tuple[tuple[bytes, str], ...] = ()
+
+
+Seen = dict[int, _Checked]
+
+
 def check_tree(
-    reader: StoreReader, version: VersionInfo, plan: Blueprint | None, seen: set[int]
+    reader: StoreReader, version: VersionInfo, plan: Blueprint | None, seen: Seen
 ) -> Found:
     """Open every object of a version, and compare what was copied whole with its source.
 
@@ -39,7 +59,7 @@ def check_tree(
     plan
         Its file, known to be right; without it nothing is compared.
     seen
-        Addresses of objects that were checked with an earlier version; grows.
+        What was found of objects by their addresses, in earlier versions too; grows.
 
     Yields
     ------
@@ -50,52 +70,65 @@ def check_tree(
     source = None if plan is None else h5py.File(CapturedFile(reader.read, plan), "r")
     try:
         check = _TreeCheck(entries, seen)
-        yield from check.group(reader.tree(version), b"", source["/"] if source else None)
+        root = source["/"] if source is not None else None
+        for path, message in check.group(reader.tree(version), b"", root):
+            yield os.fsdecode(path) or "/", message
     finally:
         if source is not None:
             source.close()
 
 
 class _TreeCheck:
-    def __init__(self, entries: dict[bytes, ObjectEntry], seen: set[int]) -> None:
+    def __init__(self, entries: dict[bytes, ObjectEntry], seen: Seen) -> None:
         self._entries = entries
         self._seen = seen
 
-    def group(self, group: h5py.Group, path: bytes, source: Any) -> Found:
+    def group(self, group: h5py.Group, path: bytes, source: Any) -> Iterator[tuple[bytes, str]]:
         yield from self._attributes(group, path, source)
         for link in list_links(group.id):
-            if link.kind is not LinkKind.HARD or link.address in self._seen:
-                continue
-            self._seen.add(link.address)
-            child = path + b"/" + link.name
-            try:
-                each = group[link.name]
-                origin = None if source is None else source[link.name]
-                if isinstance(each, h5py.Group):
-                    yield from self.group(each, child, origin)
-                else:
-                    yield from self._leaf(each, child, origin)
-            except H5PY_ERRORS as error:
-                self._seen.discard(link.address)
-                yield os.fsdecode(child), f"it cannot be read: {error}"
+            if link.kind is LinkKind.HARD:
+                child = path + b"/" + link.name
+                for below, message in self._member(group, link, child, source).found:
+                    yield child + below, message
 
-    def _leaf(self, each: Any, path: bytes, source: Any) -> Found:
+    def _member(self, group: h5py.Group, link: SourceLink, path: bytes, source: Any) -> _Checked:
+        known = self._seen.get(link.address)
+        if known is not None and (known.compared or source is None):
+            return known
+        # Until it is done: it may lead to itself.
+        self._seen[link.address] = _Checked(compared=True)
+        found: list[tuple[bytes, str]] = []
+        try:
+            each = group[link.name]
+            origin = None if source is None else source[link.name]
+            check = self.group if isinstance(each, h5py.Group) else self._leaf
+            found += check(each, path, origin)
+        except H5PY_ERRORS as error:
+            found.append((path, f"it cannot be read: {error}"))
+        checked = _Checked(
+            compared=source is not None,
+            found=tuple((below[len(path) :], message) for below, message in found),
+        )
+        self._seen[link.address] = checked
+        return checked
+
+    def _leaf(self, each: Any, path: bytes, source: Any) -> Iterator[tuple[bytes, str]]:
         yield from self._attributes(each, path, source)
         entry = self._entries.get(path)
         if source is None or (entry is not None and entry.encoding is not None):
             return
         if _definition(each) != _definition(source):
-            yield os.fsdecode(path), "it is not defined as what was captured"
+            yield path, "it is not defined as what was captured"
         elif not _same(_values(each), _values(source)):
-            yield os.fsdecode(path), "its values are not those that were captured"
+            yield path, "its values are not those that were captured"
 
-    def _attributes(self, each: Any, path: bytes, source: Any) -> Found:
+    def _attributes(self, each: Any, path: bytes, source: Any) -> Iterator[tuple[bytes, str]]:
         own = read_attributes(each)
         if source is None:
             return
         theirs = read_attributes(source)
         for name in _differing(own, theirs, () if path else layout.RESERVED_ATTRIBUTES):
-            yield os.fsdecode(path) or "/", f"attribute {name!r} is not the one that was captured"
+            yield path, f"attribute {name!r} is not the one that was captured"
 
 
 def _differing(own: Attributes, theirs: Attributes, reserved: tuple[str, ...]) -> Iterator[str]:

@@ -71,6 +71,22 @@ class Commit:
         }
         return {**unchanged, **self._made}
 
+    def made_paths(self) -> list[bytes]:
+        """Return a path of each object that `run` made, from the version's root."""
+        made = {address_of(each): each for each in self._made.values()}
+        root = self._made[address_of(self._stage.root.id)]
+        paths, pending = {address_of(root): b""}, [root]
+        while pending:
+            group = pending.pop()
+            prefix = paths[address_of(group)]
+            for entry in list_links(group):
+                new = entry.address in made and entry.address not in paths
+                if entry.kind is LinkKind.HARD and new:
+                    paths[entry.address] = prefix + b"/" + entry.name if prefix else entry.name
+                    if is_group(made[entry.address]):
+                        pending.append(made[entry.address])
+        return list(paths.values())
+
     def _find_changes(self) -> None:
         changes = Changes(self._stage)
         changed = {address_of(self._stage.root.id)}

@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 
 from vh5d.interop.moving import undo_left
-from vh5d.store import layout
+from vh5d.store import chain, layout
+from vh5d.store.seals import hand_on, write_seals
 from vh5d.versioned import history
 from vh5d.versioned.backing import Backing, open_backing
 from vh5d.versioned.commit import Commit
@@ -287,6 +288,7 @@ class VersionedHDF5File:
         with backing.transaction() as area:
             commit = Commit(stage, area, backing.graph)
             made = commit.run()
+            write_seals(area.file, stage.name, commit.made_paths())
             area.finish_version(
                 stage.name,
                 previous=previous,
@@ -317,11 +319,18 @@ class VersionedHDF5File:
         with backing.transaction() as area:
             versions = area.file[layout.VERSIONS]
             before = versions[item].attrs["prev_version"]
+            others = {
+                name: str(versions[name].attrs["prev_version"])
+                for name in history.names(versions)
+                if name != item
+            }
+            hand_on(area.file, {item: str(before)}, others)
             for name in history.names(versions):
                 if versions[name].attrs["prev_version"] == item:
                     versions[name].attrs["prev_version"] = before
             if versions.attrs["current_version"] == item:
                 versions.attrs["current_version"] = before
+            chain.mark_dropped(area.file, [int(versions[item].attrs["sequence"])])
             del versions[item]
             images = area.file[layout.IMAGES]
             if item in images:

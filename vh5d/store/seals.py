@@ -1,0 +1,129 @@
+"""Seals: what the objects of a version that was staged from Python were, as their digests.
+
+Chunks in pools have hashes, and metadata has checksums of HDF5's. What HDF5 keeps as plain bytes
+has neither: small and variable-length values, and attributes that are strings. A captured version
+is compared with its file. One that was staged from Python has a seal for that,
+`/_version_data/seals/<version>`: paths and digests of the objects that were made for it. What it
+shares with the version before is sealed there; when that is dropped, its seals are handed on to
+those that follow, as `/_version_data/seals_handed/<version>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import blake3
+import h5py
+import numpy as np
+
+from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.references import H5PY_ERRORS
+from vh5d.hdf5.seal import seal_of
+from vh5d.store import layout
+
+MADE, HANDED = "seals", "seals_handed"
+_DIGEST = 32  # bytes of BLAKE3, before what is sealed
+
+Seals = dict[bytes, str]
+
+
+def write_seals(file: h5py.File, version: str, made: Iterable[bytes]) -> None:
+    """Seal objects of a version.
+
+    Parameters
+    ----------
+    file
+        The store, open for writing.
+    version
+        Its name.
+    made
+        Paths in the version of the objects that were made for it; the empty one is its root.
+    """
+    tree = file[f"{layout.VERSIONS}/{version}"]
+    _write(file, MADE, version, {path: seal_at(tree, path) for path in made})
+
+
+def read_seals(file: h5py.File, version: str) -> Seals:
+    """Return the seals of a version, its own and those handed on to it, by path.
+
+    Raises
+    ------
+    StoreDamagedError
+        They are not what was written.
+    """
+    return {**_read(file, HANDED, version), **_read(file, MADE, version)}
+
+
+def seals_digest(file: h5py.File, version: str) -> bytes:
+    """Return the digest of the seals that a version was made with; empty if it has none."""
+    table = file[layout.ROOT].get(f"{MADE}/{version}")
+    return b"" if table is None else table[:_DIGEST].tobytes()
+
+
+def seal_at(tree: h5py.Group, path: bytes) -> str:
+    """Return the seal of the object at a path of a version, as it is now."""
+    each: Any = tree[path] if path else tree
+    return seal_of(each.id, without=() if path else layout.RESERVED_ATTRIBUTES).hex()
+
+
+def hand_on(file: h5py.File, dropped: Mapping[str, str], kept: Mapping[str, str]) -> None:
+    """Have the seals of versions that go handed on to those where their objects live on.
+
+    Parameters
+    ----------
+    file
+        The store, open for writing, with all versions still there.
+    dropped, kept
+        By the name of each version that goes or stays, the one before it.
+    """
+    for name, parent in kept.items():
+        if parent in dropped:
+            previous = parent
+            own, tree = read_seals(file, name), file[f"{layout.VERSIONS}/{name}"]
+            more: Seals = {}
+            while previous in dropped:
+                for path, seal in read_seals(file, previous).items():
+                    if path not in own and path not in more and _lives(tree, path, seal):
+                        more[path] = seal
+                previous = dropped[previous]
+            if more:
+                _write(file, HANDED, name, {**_read(file, HANDED, name), **more})
+    for group in (MADE, HANDED):
+        for name in dropped:
+            if name in file[layout.ROOT].get(group, ()):
+                del file[layout.ROOT][group][name]
+
+
+def _lives(tree: h5py.Group, path: bytes, seal: str) -> bool:
+    try:
+        return bool(path) and seal_at(tree, path) == seal
+    except H5PY_ERRORS:
+        return False
+
+
+def _read(file: h5py.File, group: str, version: str) -> Seals:
+    table = file[layout.ROOT].get(f"{group}/{version}")
+    if table is None:
+        return {}
+    try:
+        data = table[()].tobytes()
+        if blake3.blake3(data[_DIGEST:]).digest() != data[:_DIGEST]:
+            raise StoreDamagedError(f"the seals of version {version!r} are damaged")
+        listed: dict[str, str] = json.loads(zlib.decompress(data[_DIGEST:]))
+    except (zlib.error, ValueError) as error:
+        raise StoreDamagedError(f"the seals of version {version!r} are damaged: {error}") from error
+    return {os.fsencode(path): seal for path, seal in listed.items()}
+
+
+def _write(file: h5py.File, group: str, version: str, seals: Seals) -> None:
+    listed = {os.fsdecode(path): seal for path, seal in seals.items()}
+    data = zlib.compress(json.dumps(listed, separators=(",", ":")).encode(), 6)
+    members = file[layout.ROOT].require_group(group)
+    if version in members:
+        del members[version]
+    sealed = blake3.blake3(data).digest() + data
+    members.create_dataset(version, data=np.frombuffer(sealed, np.uint8))
