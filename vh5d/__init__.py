@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vh5d.capture.diff import diff
     from vh5d.capture.extract import extract
     from vh5d.capture.options import CaptureOptions, CaptureResult
+    from vh5d.capture.repair import RepairResult, repair
     from vh5d.capture.restore import RestoreResult, restore
     from vh5d.errors import (
         AlreadyRunningError,
@@ -62,6 +63,7 @@ __all__ = [
     "PolicyError",
     "Problem",
     "PruneResult",
+    "RepairResult",
     "RestoreResult",
     "ServiceError",
     "SourceBusyError",
@@ -96,6 +98,7 @@ __all__ = [
     "open_store",
     "prune",
     "recreate_dataset",
+    "repair",
     "restore",
     "verify",
 ]
@@ -109,6 +112,7 @@ _HOMES = {
     "ImportResult": "interop.importing",
     "Problem": "store.verify",
     "PruneResult": "store.prune",
+    "RepairResult": "capture.repair",
     "RestoreResult": "capture.restore",
     "StoreReader": "store.reader",
     "VerifyResult": "store.verify",
@@ -126,6 +130,7 @@ _HOMES = {
     "open_store": "store.reader",
     "prune": "store.prune",
     "recreate_dataset": "versioned.maintenance",
+    "repair": "capture.repair",
     "restore": "capture.restore",
     "verify": "store.verify",
 }

@@ -20,6 +20,7 @@ COMMANDS = {
     "diff": "Show what differs between two versions.",
     "restore": "Get a version back, bit for bit.",
     "verify": "Check stores, down to the last chunk.",
+    "repair": "Make right again what can be of a damaged store.",
     "prune": "Drop versions, and give back their space.",
     "compact": "Rewrite a store without dead space.",
     "import": "Make a store of a file of versioned-hdf5.",
