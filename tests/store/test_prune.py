@@ -107,6 +107,28 @@ def test_chunks_that_other_versions_share_stay(history):
     history.check()
 
 
+def test_indexes_and_headers_that_other_versions_share_stay(history):
+    def fill(file):
+        file.create_dataset("large", data=noise(1, 300_000), chunks=(100,))
+        for i in range(150):
+            file.create_dataset(f"many/{i}", (1000,), "f8", chunks=(10,))
+
+    history.edit(fill)
+    history.edit(lambda file: file["large"].__setitem__(slice(0, 10), 7))
+    history.edit(lambda file: file["many/70"].attrs.__setitem__("unit", "mm"))
+    prune_history(history, ["v1", "v2"])
+    history.check()
+    assert verify(history.store).ok
+
+
+def test_many_versions_thinned_to_one(history):
+    for i in range(60):
+        history.edit(lambda file, i=i: file.require_dataset("x", (3,), "i8").__setitem__(0, i))
+    prune_history(history, lambda version: version.sequence != 30)
+    history.check()
+    assert verify(history.store).ok
+
+
 def test_a_dropped_chunk_that_comes_back_is_stored_anew(history):
     history.edit(write_noise(1))
     history.edit(write_noise(2))
