@@ -93,3 +93,22 @@ def test_damaged_seals_are_told(store):
     with h5py.File(store, "r+") as file:
         file["_version_data/seals/second"][40] ^= 1
     assert any("seals" in each.message for each in verify(store).problems)
+
+
+def test_what_is_stored_in_another_way_is_sealed_anew(store):
+    with vh5d.open(store, "r+") as file, file.stage_version("fourth") as group:
+        group.create_dataset("few", data=np.arange(4, dtype="f4"))
+    for path in ("few", "d"):
+        vh5d.modify_metadata(store, path, dtype="f8")
+        assert verify(store).problems == ()
+
+
+def test_a_store_behind_a_userblock_is_verified(tmp_path):
+    path = tmp_path / "u.h5"
+    with h5py.File(path, "w", userblock_size=1024, libver=("v110", "latest")) as file:
+        versioned = vh5d.VersionedHDF5File(file)
+        with versioned.stage_version("first") as group:
+            group.create_dataset("d", data=np.arange(5000), chunks=(500,))
+    result = verify(path)
+    assert result.problems == ()
+    assert result.chunks == 10

@@ -133,12 +133,7 @@ def _survey(transaction: Transaction, source: Path | None) -> tuple[tuple[Proble
             versions = reader.versions
         except DAMAGE:
             versions = []
-        base = reader.file.userblock_size
-
-        def read(address: int, nbytes: int) -> bytes:
-            return reader.read(address + base, nbytes)
-
-        mending = Mending(reader.file, reader.pools, versions, read)
+        mending = Mending(reader.file, reader.pools, versions, reader.read)
         if before:
             mending.look()
             mending.mend_indexes()

@@ -240,7 +240,8 @@ class _Export:
         self._done += nbytes
         if self._progress is not None:
             self._progress(min(self._done, self._total), self._total)
-        return self._reader.read(address, nbytes)
+        # Where chunks lie in the file, HDF5 tells; what we read counts from the userblock's end.
+        return self._reader.read(address - self._reader.file.userblock_size, nbytes)
 
     def _copy_attributes(self, path: bytes, old: Any, made: Any) -> None:
         own: tuple[str, ...] = OURS_ALONE

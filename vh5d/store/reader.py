@@ -47,6 +47,7 @@ class StoreReader:
 
     def __post_init__(self) -> None:
         # Not by its name: that may be another file's by now, of a store that was compacted.
+        self._base = int(self.file.userblock_size)
         self._fd = os.dup(self.file.id.get_vfd_handle())
 
     def __enter__(self) -> Self:
@@ -68,10 +69,11 @@ class StoreReader:
             self._fd = -1
 
     def read(self, address: int, nbytes: int) -> bytes:
-        """Return bytes of the store file, fewer at its end; safe to call from several threads."""
+        """Return bytes at an address, fewer at the end; safe to call from several threads."""
+        offset = address + self._base
         # A damaged entry may ask for more than there is memory.
-        there = max(0, os.fstat(self._fd).st_size - address)
-        return os.pread(self._fd, min(nbytes, there), address)
+        there = max(0, os.fstat(self._fd).st_size - offset)
+        return os.pread(self._fd, min(nbytes, there), offset)
 
     @cached_property
     def versions(self) -> list[VersionInfo]:

@@ -5,7 +5,8 @@ has neither: small and variable-length values, and attributes that are strings. 
 is compared with its file. One that was staged from Python has a seal for that,
 `/_version_data/seals/<version>`: paths and digests of the objects that were made for it. What it
 shares with the version before is sealed there; when that is dropped, its seals are handed on to
-those that follow, as `/_version_data/seals_handed/<version>`.
+those that follow, as `/_version_data/seals_handed/<version>`. There, too, are those of objects that
+were stored in another way since.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import blake3
@@ -21,6 +22,7 @@ import h5py
 import numpy as np
 
 from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.address import address_of
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.seal import seal_of
 from vh5d.store import layout
@@ -55,7 +57,32 @@ def read_seals(file: h5py.File, version: str) -> Seals:
     StoreDamagedError
         They are not what was written.
     """
-    return {**_read(file, HANDED, version), **_read(file, MADE, version)}
+    return {**_read(file, MADE, version), **_read(file, HANDED, version)}
+
+
+def renew(file: h5py.File, addresses: Collection[int]) -> None:
+    """Seal objects anew that were put in the place of others.
+
+    The seals that their versions were made with stay, as the chain has them, but count no more.
+
+    Parameters
+    ----------
+    file
+        The store, open for writing.
+    addresses
+        Those of the objects.
+    """
+    for version in file[layout.ROOT].get(MADE, ()):
+        tree = file[layout.VERSIONS].get(version)
+        if tree is None:
+            continue
+        new = {
+            path: seal_at(tree, path)
+            for path in read_seals(file, version)
+            if path and path in tree and address_of(tree[path].id) in addresses
+        }
+        if new:
+            _write(file, HANDED, version, {**_read(file, HANDED, version), **new})
 
 
 def seals_digest(file: h5py.File, version: str) -> bytes:

@@ -22,13 +22,15 @@ class StagedReader(StoreReader):
         super().__init__(atomic.path, h5py.File(atomic, "r"))
 
     def __post_init__(self) -> None:
-        """Nothing: the atomic file has its descriptor."""
+        """Note where addresses begin; the atomic file has its own descriptor."""
+        self._base = int(self.file.userblock_size)
 
     def close(self) -> None:
         """Close it in h5py; what is staged stays staged."""
         self.file.close()
 
     def read(self, address: int, nbytes: int) -> bytes:
-        """Return bytes of the store, fewer at its end; safe to call from several threads."""
-        there = max(0, self._atomic.size - address)
-        return self._atomic.pread(address, min(nbytes, there))
+        """Return bytes at an address, fewer at the end; safe to call from several threads."""
+        offset = address + self._base
+        there = max(0, self._atomic.size - offset)
+        return self._atomic.pread(offset, min(nbytes, there))

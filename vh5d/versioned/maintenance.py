@@ -12,11 +12,13 @@ import h5py
 import numpy as np
 
 from vh5d.errors import UsageError
+from vh5d.hdf5.address import address_of
 from vh5d.hdf5.creation_options import creation_options
 from vh5d.store import layout
 from vh5d.store.dropping import drop, select
 from vh5d.store.prune import prune
 from vh5d.store.reachability import reach_all
+from vh5d.store.seals import renew
 from vh5d.versioned import history
 from vh5d.versioned.backing import Backing
 from vh5d.versioned.file import VersionedHDF5File
@@ -137,6 +139,7 @@ def modify_metadata(  # noqa: PLR0913 - as many as create_dataset has
             remaking = Remaking(area, recipe)
             made = [(old.id, remaking.remake(old)) for old in found]
             replace_everywhere(area.file, made)
+            renew(area.file, {address_of(new) for _, new in made})
         backing.forget()
         with backing.transaction() as area:
             reached = reach_all(area.file, area.read, area.pools)
