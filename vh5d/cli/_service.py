@@ -54,11 +54,20 @@ def chosen_config(told: Told, directories: tuple[Path, ...]) -> Config:
 
 def chosen_broker(broker: str | None, config: Config) -> str:
     """URL of the broker of a role that runs by itself."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from vh5d.policy.fields import BROKER_EXPECTED, Broker
+
     url = broker or config.broker
     if url == "embedded":
         raise UsageError(
             "one role alone needs a broker", hint="say --broker redis://HOST, or run `vh5d up`"
         )
+    try:
+        TypeAdapter(Broker).validate_python(url)
+    except ValidationError:
+        # Without its cause, which tells parts of what may be a password.
+        raise UsageError("this is no address of a broker", hint=BROKER_EXPECTED) from None
     return url
 
 

@@ -108,8 +108,10 @@ def report(error: Exception, *, debug: bool) -> int:
 
 def complain(text: str) -> None:
     """Say what is wrong, on standard error, in one line."""
+    from vh5d.policy.secrets import without_passwords
+
     with suppress(OSError):
-        click.echo(one_line(f"vh5d: {text}"), err=True)
+        click.echo(one_line(without_passwords(f"vh5d: {text}")), err=True)
 
 
 def explain(error: VH5DError | OSError) -> str:

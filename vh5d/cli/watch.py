@@ -11,7 +11,12 @@ from vh5d.cli.options import Told, common
 
 @click.command(short_help="Only watch: put captures into the queue.")
 @click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
-@click.option("--broker", metavar="URL", help="The queue, instead of the configuration's.")
+@click.option(
+    "--broker",
+    metavar="URL",
+    envvar="VH5D_BROKER",
+    help="The queue, instead of the configuration's; with a password, say it in VH5D_BROKER.",
+)
 @click.option("--polling", is_flag=True, help="Look every second instead of using inotify.")
 @click.option("--parent", type=int, hidden=True)
 @common

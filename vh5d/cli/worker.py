@@ -12,7 +12,12 @@ from vh5d.cli.options import Told, common
 
 @click.command(short_help="Only work: capture what is in the queue.")
 @click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
-@click.option("--broker", metavar="URL", help="The queue, instead of the configuration's.")
+@click.option(
+    "--broker",
+    metavar="URL",
+    envvar="VH5D_BROKER",
+    help="The queue, instead of the configuration's; with a password, say it in VH5D_BROKER.",
+)
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), help="Captures at a time (default: cores)."
 )

@@ -163,6 +163,12 @@ class Policy(Settings):
         found = self.matcher.locate(path)
         return found.root if found else None
 
+    def leads_inside(self, path: Path, real: Path) -> bool:
+        """Whether `real`, which `path` turned out to be, is where this policy watches."""
+        root = self.root_of(path)
+        inside = root is not None and real.is_relative_to(os.path.realpath(root))
+        return inside or self.root_of(real) is not None
+
     def matches(self, path: Path) -> bool:
         """Whether the file at `path` is to be kept, going by its name and place.
 

@@ -57,6 +57,7 @@ class _Case:
     """A source as an attempt found it; `by_bytes` is the state of one that HDF5 cannot open."""
 
     path: Path
+    real: Path
     policy: Policy
     root: Path
     before: Source
@@ -98,8 +99,9 @@ class Attempt:
             The state the source is in afterwards; None: refused.
         """
         policy = self.policies.get(policy_name)
-        # `root_of` follows symbolic links: it knows a path that leads out.
-        root = policy.root_of(path) if policy is not None else None
+        # Both follow symbolic links: they know a path that leads out.
+        meant = policy is not None and policy.matches(path)
+        root = policy.root_of(path) if policy is not None and meant else None
         if policy is None or root is None:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
             self.catalog.unclaim(path)
@@ -125,6 +127,9 @@ class Attempt:
 
     def _capture(self, path: Path, policy: Policy, root: Path, before: Source) -> State:
         with SourceFile(path) as source:
+            real = source.real_path()
+            if not policy.leads_inside(path, real):
+                raise SourceChangedError(f"{path}: leads out of {root} by now")
             stat = FileStat.of(source.stat())
             head = source.superblock()
         if before.attempts >= MOST_ATTEMPTS + MOST_UNPARSED:
@@ -135,7 +140,7 @@ class Attempt:
             # Perhaps somebody we cannot see has not finished writing it.
             raise SourceBusyError("not a whole HDF5 file yet")
         by_bytes = State.UNCLEAN if head is not None and head.writing else State.UNREADABLE
-        return self._capture_whole(_Case(path, policy, root, before, stat, by_bytes))
+        return self._capture_whole(_Case(path, real, policy, root, before, stat, by_bytes))
 
     def _capture_whole(self, case: _Case) -> State:
         before, policy = case.before, case.policy
@@ -144,6 +149,7 @@ class Attempt:
         if before.cause == RESCAN and (last := self._known_to_store(case)) is not None:
             return self._tell_known(case, last)
         options = CaptureOptions(
+            real=case.real,
             compression=policy.compression,
             significant=policy.significant,
             timeout=STORE_TIMEOUT,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vh5d.errors import BrokerError
 from vh5d.service.process import end, spawn
+from vh5d.service.state import private_directory
 
 #: sockaddr_un.sun_path holds 108 bytes with the final zero (unix(7)).
 LONGEST_SOCKET_PATH = 107
@@ -71,8 +72,11 @@ class Broker:
         BrokerError
             It does not start.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self.directory)
+        if self.socket.parent != self.directory:
+            # In a directory that is everybody's, others may have made it before.
+            private_directory(self.socket.parent.parent)
+            private_directory(self.socket.parent)
         self.socket.unlink(missing_ok=True)
         configuration = self.directory / "valkey.conf"
         configuration.write_text(

@@ -23,6 +23,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 #: A child that lived so long counts as healthy: the pauses begin anew.
 HEALTHY_AFTER = 60.0
+#: Where `vh5d watch` and `vh5d worker` find the broker's address.
+BROKER_VARIABLE = "VH5D_BROKER"
 #: Seconds that a killed process may take to end.
 KILL_TIMEOUT = 5.0
 
@@ -111,13 +113,18 @@ class Roles:
 
     Parameters
     ----------
+    broker
+        Its address. They find it in their environment: a command line is everybody's to read.
     arguments
-        What every one of them is told: broker and configuration.
+        What every one of them is told: the configuration.
     records
         Where their log records go.
     """
 
-    def __init__(self, arguments: Sequence[str], records: SimpleQueue[dict[str, Any]]) -> None:
+    def __init__(
+        self, broker: str, arguments: Sequence[str], records: SimpleQueue[dict[str, Any]]
+    ) -> None:
+        self._broker = broker
         self._arguments = list(arguments)
         self._records = records
 
@@ -128,7 +135,8 @@ class Roles:
         command += ["--parent", str(os.getpid()), *self._arguments]
         package = str(Path(vh5d.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
-        child = spawn(command, env={**os.environ, "PYTHONPATH": path}, output=subprocess.PIPE)
+        environment = {**os.environ, "PYTHONPATH": path, BROKER_VARIABLE: self._broker}
+        child = spawn(command, env=environment, output=subprocess.PIPE)
         threading.Thread(
             target=self._collect, args=(role, child.stdout), name=f"log of {role}", daemon=True
         ).start()
@@ -141,7 +149,6 @@ class Roles:
                 self._records.put(logs.parse(text, role))
 
 
-def arguments_for(broker: str, config: Path | None, directories: Sequence[Path]) -> list[str]:
+def arguments_for(config: Path | None, directories: Sequence[Path]) -> list[str]:
     """What a role has to be told to do its part of the same service."""
-    chosen = ["--config", str(config)] if config is not None else ["--", *map(str, directories)]
-    return ["--broker", broker, *chosen]
+    return ["--config", str(config)] if config is not None else ["--", *map(str, directories)]

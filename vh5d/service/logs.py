@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import structlog
 
+from vh5d.policy.secrets import without_passwords
 from vh5d.policy.units import format_size
 
 Format = Literal["text", "json"]
@@ -127,6 +128,6 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._write(self.format(record))
+            self._write(without_passwords(self.format(record)))
         except Exception:  # noqa: BLE001 - as in logging: a lost line stops nothing
             self.handleError(record)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
+import stat
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -105,7 +107,11 @@ def root_lock(root: Path, *, beside_stores: bool) -> Path:
 def describe(state: Path, description: Description) -> None:
     """Leave a note for `vh5d status`."""
     new = state / f"{_DESCRIPTION}.new"
-    new.write_text(json.dumps(asdict(description)))
+    new.unlink(missing_ok=True)
+    # The broker's address may hold a password.
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(json.dumps(asdict(description)))
     new.replace(state / _DESCRIPTION)
 
 
@@ -130,6 +136,29 @@ def is_running(state: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def private_directory(directory: Path) -> None:
+    """Make a directory that is this user's alone, or see that it is.
+
+    Raises
+    ------
+    ServiceError
+        It belongs to somebody else, others may enter it, or it cannot be made.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+        found = directory.lstat()
+        mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        if mine and stat.S_IMODE(found.st_mode) & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise ServiceError(f"{directory}: {error.strerror}") from error
+    if not mine:
+        raise ServiceError(
+            f"{directory} is not a directory of this user", hint="remove it, or say --state DIR"
+        )
 
 
 def known_states() -> list[Path]:

@@ -115,8 +115,8 @@ class Supervisor:
         self._broker = Broker(state / "broker") if plan.config.broker == "embedded" else None
         self._url = self._broker.url if self._broker else plan.config.broker
         self._catalog = Catalog(connect(self._url))
-        arguments = arguments_for(self._url, plan.config_file, plan.directories)
-        roles = Roles(arguments, self._records)
+        arguments = arguments_for(plan.config_file, plan.directories)
+        roles = Roles(self._url, arguments, self._records)
         self._worker = Child("worker", lambda: roles.start("worker"), self._worker_died)
         self._watcher = Child("watcher", lambda: roles.start("watch"))
         self._children = [self._worker, self._watcher]

@@ -32,6 +32,7 @@ from vh5d.service.catalog import (
     connect,
 )
 from vh5d.service.keeper import Keeper
+from vh5d.service.message import read_message
 
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
@@ -133,19 +134,25 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     """
     # In the parent, so that a child begins its first capture at once. No file is open yet.
     from vh5d.service.attempt import Attempt
+    from vh5d.service.limits import confine
 
     app = make_app(broker)
     children: dict[str, Attempt] = {}
     keeper = Keeper(Catalog(connect(broker)))
 
     @app.task(name=TASK, Request=_request_class(keeper, lambda: worker.hub))
-    def capture_source(path: str, policy: str) -> None:
-        children["attempt"](Path(path), policy)
+    def capture_source(*arguments: object, **others: object) -> None:
+        wanted = read_message(arguments) if not others else None
+        if wanted is None:
+            log.error("refused: not a message of ours", message=repr(arguments)[:200])
+        else:
+            children["attempt"](*wanted)
 
     @signals.worker_process_init.connect(weak=False)
     def begin_child(**_: Any) -> None:
         # A connection of its own: one that is shared after a fork mixes up its answers.
         random.seed()
+        confine()
         catalog = Catalog(connect(broker))
         children["attempt"] = Attempt(policies, catalog, random.random)
 
@@ -180,13 +187,19 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
     """
 
     class CaptureRequest(Request):  # type: ignore[misc]
+        @property
+        def path(self) -> Path:
+            """What is captured; of a message that is not ours, nothing that the catalog knows."""
+            wanted = read_message(self.args)
+            return wanted[0] if wanted is not None else Path("/")
+
         def on_accepted(self, pid: int, time_accepted: float) -> None:
-            keeper.began(self.id, Path(self.args[0]))
+            keeper.began(self.id, self.path)
             super().on_accepted(pid, time_accepted)
 
         def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:
             keeper.ended(self.id)
-            path, error = Path(self.args[0]), exc_info.exception
+            path, error = self.path, exc_info.exception
             error = getattr(error, "exc", error)
             died = isinstance(error, WorkerLostError | TimeLimitExceeded | SystemExit)
             if died:
@@ -197,7 +210,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
         def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's
             super().on_timeout(soft, timeout)
             if not soft:
-                path = Path(self.args[0])
+                path = self.path
                 keeper.ended(self.id)
                 error = f"took longer than {timeout:.0f} s"
                 log.error("a capture ended its process", path=str(path), error=error)
