@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from h5py import h5s
+from h5py import h5d, h5s
 from numpy.typing import NDArray
 
+from vh5d.hdf5.ranges import NONE, Ranges, of_extents
 from vh5d.hdf5.references import H5PY_ERRORS
 
 BLOCK_NBYTES = 1 << 20  # a contiguous dataset is cut into blocks of about this size
@@ -116,6 +117,26 @@ def _is_allocated(dataset_id: Any, scaled: NDArray[np.uint64], chunks: tuple[int
     except H5PY_ERRORS:
         return False
     return True
+
+
+def occupied(group_id: Any, name: bytes) -> Ranges:
+    """Return where the values of a dataset lie in its file: of a chunked one, each chunk.
+
+    Parameters
+    ----------
+    group_id
+        h5py's GroupID.
+    name
+        The dataset's name in that group.
+    """
+    dataset = h5d.open(group_id, name)
+    start = dataset.get_offset()
+    if start is not None:
+        return np.array([[start, start + dataset.get_storage_size()]], np.int64)
+    if dataset.get_create_plist().get_layout() != h5d.CHUNKED:
+        return NONE
+    extents = chunk_extents(dataset)
+    return of_extents(extents.offsets, extents.nbytes)
 
 
 def block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -66,10 +66,10 @@ def select(file: h5py.File, chosen: Chosen, *, allow_empty: bool = False) -> Sel
     UsageError
         None would stay.
     """
-    versions = list_versions(file)
-    names = [version.name for version in versions]
+    parents = _parents(file)
+    names = list(parents)
     if callable(chosen):
-        going = {version.name for version in versions if chosen(version)}
+        going = {version.name for version in list_versions(file) if chosen(version)}
     else:
         going = {chosen} if isinstance(chosen, str) else set(chosen)
         for name in sorted(going.difference(names)):
@@ -81,8 +81,18 @@ def select(file: h5py.File, chosen: Chosen, *, allow_empty: bool = False) -> Sel
     return Selection(
         dropped=tuple(name for name in names if name in going),
         kept=tuple(name for name in names if name not in going),
-        parents={version.name: version.prev_version for version in versions},
+        parents=parents,
     )
+
+
+def _parents(file: h5py.File) -> dict[str, str]:
+    """Return the previous version of each, oldest first; not all else that is known of them."""
+    found = []
+    for name, group in file[layout.VERSIONS].items():
+        attributes = group.attrs
+        if name != layout.FIRST_VERSION and attributes.get("committed", False):
+            found.append((int(attributes["sequence"]), name, str(attributes["prev_version"])))
+    return {name: parent for _, name, parent in sorted(found)}
 
 
 def drop(file: h5py.File, pools: Pools, selection: Selection, reached: Reached) -> int:

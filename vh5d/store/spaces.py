@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vh5d.hdf5.extents import chunk_extents
-from vh5d.hdf5.ranges import NONE, Ranges, of_extents
+from vh5d.hdf5.extents import occupied
+from vh5d.hdf5.ranges import NONE, Ranges
 from vh5d.hdf5.walk import list_links
 from vh5d.store import layout
 
@@ -61,16 +61,8 @@ def spaces_of(file: h5py.File) -> Spaces:
     names = tuple(link.name.decode() for link in list_links(group.id))
     ranges, owners = [NONE], [np.empty(0, np.int64)]
     for i, name in enumerate(names):
-        ranges.append(_ranges_of(group[name]) - base)
+        ranges.append(occupied(group.id, name.encode()) - base)
         owners.append(np.full(len(ranges[-1]), i))
     joined = np.concatenate(ranges)
     order = np.argsort(joined[:, 0], kind="stable")
     return Spaces(names, joined[order], np.concatenate(owners)[order])
-
-
-def _ranges_of(dataset: h5py.Dataset) -> Ranges:
-    if dataset.chunks is not None:
-        extents = chunk_extents(dataset.id)
-        return of_extents(extents.offsets, extents.nbytes)
-    start = dataset.id.get_offset()
-    return NONE if start is None else np.array([[start, start + dataset.nbytes]], np.int64)
