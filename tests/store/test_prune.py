@@ -122,9 +122,9 @@ def test_indexes_and_headers_that_other_versions_share_stay(history):
 
 
 def test_many_versions_thinned_to_one(history):
-    for i in range(60):
+    for i in range(25):
         history.edit(lambda file, i=i: file.require_dataset("x", (3,), "i8").__setitem__(0, i))
-    prune_history(history, lambda version: version.sequence != 30)
+    prune_history(history, lambda version: version.sequence != 12)
     history.check()
     assert verify(history.store).ok
 
