@@ -18,6 +18,7 @@ import redis
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning, TimeLimitExceeded, WorkerLostError
+from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
@@ -141,12 +142,8 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     keeper = Keeper(Catalog(connect(broker)))
 
     @app.task(name=TASK, Request=_request_class(keeper, lambda: worker.hub))
-    def capture_source(*arguments: object, **others: object) -> None:
-        wanted = read_message(arguments) if not others else None
-        if wanted is None:
-            log.error("refused: not a message of ours", message=repr(arguments)[:200])
-        else:
-            children["attempt"](*wanted)
+    def capture_source(path: str, policy: str) -> None:
+        children["attempt"](Path(path), policy)
 
     @signals.worker_process_init.connect(weak=False)
     def begin_child(**_: Any) -> None:
@@ -164,6 +161,7 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     keeper.start()
     # JSON only, so what it warns root of cannot be sent.
     warnings.simplefilter("ignore", SecurityWarning)
+    app.conf.worker_consumer = _Doorkeeper
     worker = app.Worker(
         pool="prefork",
         concurrency=concurrency,
@@ -189,9 +187,8 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
     class CaptureRequest(Request):  # type: ignore[misc]
         @property
         def path(self) -> Path:
-            """What is captured; of a message that is not ours, nothing that the catalog knows."""
-            wanted = read_message(self.args)
-            return wanted[0] if wanted is not None else Path("/")
+            """What is captured."""
+            return Path(self.args[0])
 
         def on_accepted(self, pid: int, time_accepted: float) -> None:
             keeper.began(self.id, self.path)
@@ -235,6 +232,36 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
             loop().call_later(RECONNECT_PAUSE, _end_connection)
 
     return CaptureRequest
+
+
+class _Doorkeeper(Consumer):  # type: ignore[misc]
+    """Lets nothing in but our messages: what Celery chokes on ended the worker."""
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **options)
+        passing = (*self.connection_errors, *self.app.connection().channel_errors)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                refusal = None if _is_ours(message) else "no path and policy as JSON"
+                if refusal is None:
+                    handle(message)
+            except passing:
+                raise
+            except Exception as error:  # noqa: BLE001 - anything may be in a message
+                refusal = f"{error!r:.200}"
+            if refusal is not None:
+                log.error("refused: not a message of ours", reason=refusal)
+                message.reject_log_error(logging.getLogger(__name__), self.connection_errors)
+
+        return on_task_received
+
+
+def _is_ours(message: Any) -> bool:
+    if message.content_type != "application/json" or message.headers.get("task") != TASK:
+        return False
+    arguments, others, _ = message.decode()
+    return not others and isinstance(arguments, list) and read_message(arguments) is not None
 
 
 def _end_connection() -> None:
