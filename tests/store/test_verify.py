@@ -109,6 +109,7 @@ def test_a_wrong_byte_in_a_chunk_names_the_versions_and_the_dataset(store):
     assert affected.versions == ("v1", "v2")
     assert {each.kind for each in result.problems} == {"chunk", "image"}
     assert not any("v3" in each.versions for each in result.problems)
+    assert result.unaffected == ("v3",)
 
 
 def test_a_chunk_that_one_version_alone_has_leaves_the_others_alone(store):

@@ -90,7 +90,10 @@ def _as_text(result: VerifyResult) -> str:
     if result.ok:
         return f"{name}: {click.style('all is well', fg='green')}: {what}"
     found = click.style(counted(len(result.problems), "problem"), fg="red", bold=True)
-    return "\n".join([f"{name}: {found}: {what}", *map(_line, result.problems)])
+    lines = [f"{name}: {found}: {what}", *map(_line, result.problems)]
+    if result.unaffected:
+        lines.append(f"  not affected: {', '.join(map(printable, result.unaffected))}")
+    return "\n".join(lines)
 
 
 def _line(problem: Problem) -> str:
@@ -122,6 +125,7 @@ def _as_json(results: list[VerifyResult], *, failed: bool) -> dict[str, Any]:
                 "bytes": result.nbytes,
                 "recovered": result.recovered,
                 "chain": result.chain,
+                "unaffected": list(result.unaffected),
                 "seconds": round(result.seconds, 6),
             }
             for result in results

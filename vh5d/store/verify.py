@@ -27,6 +27,7 @@ from vh5d.store.verify_trees import Seen, check_tree
 from vh5d.store.versions import VersionInfo
 
 DAMAGE = (StoreDamagedError, IndexError, AttributeError, *H5PY_ERRORS)
+_OF_ALL = ("store", "pool")  # problems that any version may have
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class VerifyResult:
         What had to be done about a commit that died here, or None.
     chain
         The last link of the chain of versions, in hexadecimal: to be noted elsewhere, and compared.
+    names
+        Of the versions, oldest first.
     """
 
     store: Path
@@ -75,6 +78,15 @@ class VerifyResult:
     seconds: float
     recovered: str | None = None
     chain: str | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def unaffected(self) -> tuple[str, ...]:
+        """Names of the versions that no problem is about; none when that cannot be told."""
+        if any(each.kind in _OF_ALL for each in self.problems):
+            return ()
+        affected = {name for each in self.problems for name in each.versions}
+        return tuple(name for name in self.names if name not in affected)
 
     @property
     def ok(self) -> bool:
@@ -124,6 +136,7 @@ def verify(
                 seconds=time.monotonic() - started,
                 recovered=reader.recovered,
                 chain=check.chain,
+                names=tuple(check.names),
             )
     except (StoreDamagedError, *H5PY_ERRORS) as error:
         if isinstance(error, StoreError | UsageError) and not isinstance(error, StoreDamagedError):
@@ -152,6 +165,7 @@ class _Check:
     done: int = 0
     total: int = 0
     chain: str | None = None
+    names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.indexes = Indexes(self.reader)
@@ -162,6 +176,7 @@ class _Check:
         versions = self._list_versions()
         for version in versions:
             self.versions += 1
+            self.names.append(version.name)
             self._check_version(version)
         self._check_chain(versions)
 
