@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from tests.support.service import run_vh5d
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.restore import restore
@@ -65,6 +66,17 @@ def test_a_link_of_somebody_else_in_the_path_of_a_store_is_refused(
         capture(source, store)
     assert not dangling or not elsewhere.exists()
     assert dangling or list(elsewhere.iterdir()) == []
+
+
+def test_a_service_makes_nothing_where_such_a_link_leads(source, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    plant(source.parent / ".vh5d", elsewhere)
+    up = run_vh5d("up", source.parent, "--state", tmp_path / "state")
+    _, errors = up.communicate(timeout=60)
+    assert up.returncode == 1
+    assert "is a symbolic link of another user (uid 12345)" in errors
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_links_of_ones_own_are_followed(source, tmp_path):

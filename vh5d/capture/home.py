@@ -21,12 +21,8 @@ def settle_in(store: Path, source: Path) -> Path:
     StoreWriteError
         A link of somebody else's is in the way, or the directory cannot be made.
     """
+    refuse_links(store, source)
     place = Path(os.path.abspath(store))  # noqa: PTH100 - resolve() would follow links
-    shared = os.path.commonpath([place, os.path.abspath(source)])  # noqa: PTH100
-    path = Path(shared)
-    for name in place.relative_to(shared).parts:
-        path /= name
-        _refuse_planted(path, store)
     try:
         _make(Path(os.path.realpath(place.parent)), _mode_like(source))
     except OSError as error:
@@ -34,6 +30,16 @@ def settle_in(store: Path, source: Path) -> Path:
             f"{place.parent}: cannot make the store's directory: {error.strerror}"
         ) from error
     return Path(os.path.realpath(place))
+
+
+def refuse_links(store: Path, source: Path) -> None:
+    """Raise StoreWriteError for links of other users in a path, beyond what leads to the source."""
+    place = Path(os.path.abspath(store))  # noqa: PTH100 - as above
+    shared = os.path.commonpath([place, os.path.abspath(source)])  # noqa: PTH100
+    path = Path(shared)
+    for name in place.relative_to(shared).parts:
+        path /= name
+        _refuse_planted(path, store)
 
 
 def _refuse_planted(path: Path, store: Path) -> None:

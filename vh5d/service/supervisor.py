@@ -19,6 +19,7 @@ from typing import Any
 import redis
 import structlog
 
+from vh5d.capture.home import refuse_links
 from vh5d.errors import ServiceError
 from vh5d.policy import Config
 from vh5d.policy.units import format_duration
@@ -156,6 +157,8 @@ class Supervisor:
                 for policy in self._plan.config.policies
             )
             lock = root_lock(root, beside_stores=inside)
+            if inside:
+                refuse_links(lock, root)
             hint = "give this user the right to write there, or name another `store` in --config"
             held.callback(hold(lock, f"{root} is watched already", hint=hint).release)
         describe(
