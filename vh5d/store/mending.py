@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import h5py
 import numpy as np
@@ -110,7 +111,7 @@ class Mending:
 
     def mend_indexes(self) -> None:
         """Mend headers and indexes of datasets in `/spaces` that have one wrong byte a block."""
-        for address in self._our_datasets():
+        for address in self._our_datasets:
             try:
                 read_records(self.read, *chunk_index_of(self.read, address))
                 continue
@@ -138,7 +139,9 @@ class Mending:
         if not known.all():
             raise StoreDamagedError("it leads to what is no chunk")
 
+    @cached_property
     def _our_datasets(self) -> list[int]:
+        """Addresses of the object headers in `/spaces` that versions and images lead to."""
         ranges = spaces_of(self.file).ranges
         found: dict[int, None] = {}
         seen: set[int] = set()
@@ -195,7 +198,7 @@ class Mending:
         for checked in self._checked.values():
             table = np.delete(checked.pool.table, checked.bad, axis=0)
             good |= set(table[:, ADDRESS].tolist())
-        for address in self._our_datasets():
+        for address in self._our_datasets:
             try:
                 root, fmt = chunk_index_of(self.read, address)
                 records = read_records(self.read, root, fmt)
@@ -277,11 +280,8 @@ class Mending:
         """Whether a damaged row leads where good chunks or indexes lie, or outside of `/spaces`."""
         if address >= 1 << 62:
             return True
-        # What has headers in it has no chunks.
-        spaces = spaces_of(self.file).ranges
-        headers = np.array(self._our_datasets(), np.int64)
-        of_chunks = [space for space in spaces if not holds(space[np.newaxis], headers).any()]
-        if not any(start <= address and address + stored <= stop for start, stop in of_chunks):
+        spaces = self._spaces_of_chunks
+        if not any(start <= address and address + stored <= stop for start, stop in spaces):
             return True
         for name, checked in self._checked.items():
             table = self._good_table(checked)
@@ -295,6 +295,16 @@ class Mending:
                 if int(same.sum()) > 1:
                     return True
         return False
+
+    @cached_property
+    def _spaces_of_chunks(self) -> list[tuple[int, int]]:
+        """Where chunks lie in `/spaces`: what has headers in it has none."""
+        headers = np.array(self._our_datasets, np.int64)
+        return [
+            (int(start), int(stop))
+            for start, stop in spaces_of(self.file).ranges
+            if not holds(np.array([[start, stop]], np.int64), headers).any()
+        ]
 
     def _copy(self, wanted: bytes) -> bytes | None:
         """Return the bytes of a hash from another pool."""
