@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -75,7 +74,7 @@ class Span:
     stop: int
     old: str
     new: str
-    before: dict[str, bytes]
+    before: Medium
 
     @property
     def allowed(self) -> Allowed:
@@ -120,7 +119,7 @@ class Trials:
     def _record(self) -> Iterator[Span]:
         store, old = self._record_directory / STORE, NOTHING
         for number, step in enumerate(self.scene.steps):
-            before = _contents(self._record_directory)
+            before = Medium.of(self._record_directory)
             first = len(self.disk.calls)
             step.run(store, self.disk)
             new = self.scene.complete(store)
@@ -171,7 +170,7 @@ class Trials:
     def _recover_and_crash(
         self, span: Span, state: CrashState, then: Sequence[int], *, retry: bool
     ) -> None:
-        directory = self._lay_out(state.medium)
+        directory = self._lay_out(state.medium).parent
         disk = self._simulate(directory, start=state.medium)
         allowed = self._allowed(span, state.operation)
         self._recover_and_retry(span, disk, allowed, then, "recovery", retry=retry)
@@ -228,7 +227,7 @@ class Trials:
 
     def faults(self, span: Span) -> list[Fault]:
         """Every fault that a step can meet, done by itself."""
-        self._fill(span.before)
+        self._lay_out(span.before)
         disk = self._simulate(self._disk_directory)
         span.step.run(self._disk_directory / STORE, disk)
         return list(every_fault(disk.calls))
@@ -246,7 +245,7 @@ class Trials:
                 self._failed(f"fail {self._label} ({fault})")
 
     def _fail(self, span: Span, fault: Fault, then: Sequence[int]) -> None:
-        store = self._fill(span.before)
+        store = self._lay_out(span.before)
         disk = self._simulate(self._disk_directory, faults=[fault])
         allowed = span.allowed
         try:
@@ -255,15 +254,15 @@ class Trials:
             self.tally.outcomes["done all the same"] += 1
         except StoreWriteError:
             self.tally.outcomes["refused"] += 1
-        ended, visible = len(disk.calls), _contents(self._disk_directory)
+        ended, visible = len(disk.calls), Medium.of(self._disk_directory)
         if fault.effect in {"sync lost", "sync gone"} or random.Random(str(fault)).random() < 0.3:
             kind = "after an error"
             self._cut(span, disk, (fault.at + 1, ended), span.allowed, then, kind)
             self._cut(span, disk, (ended, ended + 1), allowed, then, kind)
-        self._fill(visible)
+        self._lay_out(visible)
         again = self._simulate(self._disk_directory, start=_medium_after(disk))
         self._recover_and_retry(span, again, allowed, then, "after an error", retry=False)
-        self._fill(visible)
+        self._lay_out(visible)
         again = self._simulate(self._disk_directory, start=_medium_after(disk))
         self._recover_and_retry(span, again, allowed, then[:3], "after an error", retry=True)
 
@@ -293,7 +292,7 @@ class Trials:
             return
         self._seen.add(case)
         self.tally.distinct.setdefault(kind, set()).add(case)
-        store = self._lay_out(medium) / STORE
+        store = self._lay_out(medium)
         if digest[0] % 4 == 0:
             store.with_name(f"{STORE}.lock").write_bytes(b"{}")
         # Without the flag, HDF5 may read a store half written, and may never come back from it.
@@ -358,14 +357,9 @@ class Trials:
         return SimulatedDisk(directory, links=self.scene.links, **options)
 
     def _lay_out(self, medium: Medium) -> Path:
-        _empty(self._disk_directory)
+        for path in self._disk_directory.iterdir():
+            path.unlink()
         CrashState(0, 0, 0, "", medium).write_to(self._disk_directory)
-        return self._disk_directory
-
-    def _fill(self, files: dict[str, bytes]) -> Path:
-        _empty(self._disk_directory)
-        for name, content in files.items():
-            (self._disk_directory / name).write_bytes(content)
         return self._disk_directory / STORE
 
     # What is told of it.
@@ -415,15 +409,3 @@ def _key(store: Path) -> bytes:
     content = store.read_bytes()
     found = find_superblock(lambda at, n: content[at : at + n], len(content))
     return blake3(content[: found.eof] if found is not None else content).digest()
-
-
-def _contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def _empty(directory: Path) -> None:
-    for path in directory.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
