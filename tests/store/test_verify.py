@@ -15,7 +15,7 @@ from tests.support.compare import differences
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.restore import restore
-from vh5d.errors import VH5DError
+from vh5d.errors import StoreDamagedError, VH5DError
 from vh5d.store import layout
 from vh5d.store.pools import ADDRESS, STORED
 from vh5d.store.reader import open_store
@@ -150,6 +150,15 @@ def test_a_wrong_value_in_a_small_dataset_is_found(store):
 def test_a_truncated_store_is_a_problem_and_no_traceback(store):
     with store.open("r+b") as file:
         file.truncate(store.stat().st_size // 2)
+    assert [each.kind for each in verify(store).problems] == ["store"]
+
+
+def test_a_store_whose_format_cannot_be_read_is_damaged(store):
+    data = store.read_bytes()
+    heap = data.index(b"GCOL")
+    store.write_bytes(data[: heap + 16] + b"\xff" * 64 + data[heap + 80 :])
+    with pytest.raises(StoreDamagedError):
+        open_store(store)
     assert [each.kind for each in verify(store).problems] == ["store"]
 
 

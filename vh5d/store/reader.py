@@ -20,6 +20,7 @@ from vh5d.errors import (
 )
 from vh5d.hdf5.atomic_file import recover
 from vh5d.hdf5.locks import deadline_after, wait_until
+from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.store import layout, versions
 from vh5d.store.pools import Pools, open_pools
@@ -119,6 +120,15 @@ def open_store(
     try:
         layout.check(file, store, theirs=theirs)
         return StoreReader(store, file, recovered)
+    except StoreError:
+        file.close()
+        raise
+    except H5PY_ERRORS as error:
+        file.close()
+        raise StoreDamagedError(
+            f"{store}: what it says of itself cannot be read: {error}",
+            hint="get it back from a backup",
+        ) from error
     except BaseException:
         file.close()
         raise
