@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.service.conftest import broker, redis_client
 from tests.support.service import Up
+
+__all__ = ["broker", "redis_client"]
 
 
 @pytest.fixture

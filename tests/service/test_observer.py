@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.support.limits import QUEUED_EVENTS, lowered
 from tests.support.waiting import wait_for
 from vh5d.service import observer as observer_module
 from vh5d.service.canary import Habits
@@ -198,7 +198,7 @@ def test_an_overflow_leads_to_a_look_at_everything(root):
     inbox = Inbox()
     observer = DirectoryObserver([Root(root)], inbox, lambda _: False)
     # The limit counts for inotify instances made from now on.
-    with lowered("/proc/sys/fs/inotify/max_queued_events", 16):
+    with lowered(QUEUED_EVENTS, 16):
         observer.start()
     try:
         heard = Heard(inbox)
@@ -320,7 +320,7 @@ def test_events_that_never_arrive_are_said_and_looked_for(root):
     inbox = Inbox()
     habits = Habits(look=0.02, sing=0.05, patience=0.5)
     observer = DirectoryObserver([Root(root, nest=True)], inbox, ours, habits=habits)
-    with lowered("/proc/sys/fs/inotify/max_queued_events", 0):
+    with lowered(QUEUED_EVENTS, 0):
         observer.start()
     try:
         wait_for(lambda: sight(observer) is Sight.BLIND, "the loss")
@@ -342,6 +342,10 @@ def test_a_root_that_is_not_there_is_gone_until_it_is(watching, root):
     assert root in heard().directories
 
 
+def inodes(*directories):
+    return {directory: directory.stat().st_ino for directory in directories}
+
+
 def test_directories_without_a_watch_are_found_after_a_second_look(inotify, root):
     observer, heard = inotify
     watched, late = root / "watched", root / "late"
@@ -351,29 +355,14 @@ def test_directories_without_a_watch_are_found_after_a_second_look(inotify, root
     real.mkdir()
     heard.all.everything = False
     late.symlink_to(real)  # links are not followed: no watch there
-    observer.audit([root, watched])
+    observer.audit(inodes(root, watched))
     assert not heard().everything
     assert observer.unheard() == set()
-    observer.audit([root, watched, late])
+    observer.audit(inodes(root, watched, late))
     assert heard().everything, "it may have been too new"
     assert observer.unheard() == set()
-    observer.audit([root, watched, late])
+    observer.audit(inodes(root, watched, late))
     assert observer.unheard() == {late}
     assert sight(observer) is Sight.POLLING
-    observer.audit([root, watched])
+    observer.audit(inodes(root, watched))
     assert sight(observer) is Sight.EVENTS
-
-
-@contextlib.contextmanager
-def lowered(name, value):
-    """A kernel limit, for what begins meanwhile."""
-    limit = Path(name)
-    before = limit.read_text()
-    try:
-        limit.write_text(str(value))
-    except OSError:
-        pytest.skip("may not lower the kernel's limit")
-    try:
-        yield
-    finally:
-        limit.write_text(before)

@@ -25,6 +25,9 @@ from vh5d.store.compact import compact
 from vh5d.store.layout import FIRST_VERSION, VERSIONS
 from vh5d.store.prune import prune
 from vh5d.store.verify import verify
+from vh5d.versioned.backing import _guarded
+from vh5d.versioned.file import VersionedHDF5File
+from vh5d.versioned.maintenance import delete_versions
 
 NOTHING = "no store"
 STORE = "store.h5"
@@ -248,8 +251,78 @@ def _edits(
     return lambda work: Scene(name, work, steps, flagged=flagged, links=links)
 
 
+# Versions that are staged from Python.
+
+
+@contextmanager
+def _opened(store: Path, disk: Disk | None) -> Iterator[VersionedHDF5File]:
+    """What `vh5d.open` opens, over another disk."""
+    new = not store.exists()
+    atomic = (AtomicFile.create if new else AtomicFile.open)(store, disk=disk, timeout=2.0)
+    file = VersionedHDF5File.__new__(VersionedHDF5File)
+    file._backing = _guarded(atomic, new=new)
+    with file:
+        yield file
+
+
+def _staging(name: str, change: Callable[[Any], object]) -> Run:
+    def run(store: Path, disk: Disk | None) -> None:
+        with _opened(store, disk) as file:
+            if name not in file:
+                with file.stage_version(name, timestamp=datetime(2026, 1, 1, tzinfo=UTC)) as group:
+                    change(group)
+
+    return run
+
+
+def _deleting(name: str) -> Run:
+    def run(store: Path, disk: Disk | None) -> None:
+        with _opened(store, disk) as file:
+            if name in file:
+                delete_versions(file, name)
+
+    return run
+
+
+def versions(work: Path) -> Scene:
+    """A file of versions that is made, changed twice, and thinned."""
+
+    def begin(store: Path, disk: Disk | None) -> None:
+        with _opened(store, disk):
+            pass
+
+    def first(group: Any) -> None:
+        group.create_dataset("frames", data=np.arange(8000).reshape(20, 400), chunks=(5, 100))
+        group.create_dataset("group/line", data=np.linspace(0, 1, 200))
+
+    def second(group: Any) -> None:
+        group["frames"][3:9, 50:150] = 7
+        group["group"].attrs["state"] = 2
+
+    def third(group: Any) -> None:
+        group["frames"].resize((25, 400))
+        del group["group/line"]
+        group.create_dataset("words", data=np.array([b"beam", b"on"]))
+
+    def complete(store: Path) -> str:
+        found = verify(store, threads=1)
+        assert found.ok, found.problems[:3]
+        return fingerprint(store)
+
+    steps = [
+        Step("create", begin),
+        Step("version", _staging("a", first)),
+        Step("version", _staging("b", second)),
+        Step("version", _staging("c", third)),
+        Step("delete", _deleting("b")),
+        Step("delete", _deleting("a")),
+    ]
+    return Scene("versions", work, steps, complete=complete)
+
+
 SCENES: dict[str, Callable[[Path], Scene]] = {
     "history": history,
+    "versions": versions,
     "edits": _edits("edits", ("v110", "v110")),
     "no links": _edits("no links", ("v110", "v110"), links=False),
     "old format": _edits("old format", ("earliest", "v108"), flagged=False),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import select
 import shutil
 import struct
 import subprocess
@@ -83,13 +85,15 @@ def loop(image: Path, point: Path, size: int) -> Iterator[Path]:
 
 
 class HungFileSystem:
-    """A FUSE file system whose server answers the first requests and then nothing any more.
+    """A FUSE file system whose server shows an empty directory and then, on request, hangs.
 
-    Whoever asks it for something waits until it is unmounted: as with a server that is away and a
-    share that is mounted hard.
+    Whoever asks it for something waits, and only SIGKILL ends that: as with a server that is away
+    and a share that is mounted hard.
     """
 
-    _INIT, _GETATTR = 26, 3  # linux/fuse.h
+    # linux/fuse.h
+    _GETATTR, _INIT, _OPENDIR, _READDIR, _RELEASEDIR = 3, 26, 27, 28, 29
+    _UNANSWERED = (2, 36, 42)  # FORGET, INTERRUPT, BATCH_FORGET
 
     def __init__(self, point: Path) -> None:
         self.point = point
@@ -119,7 +123,11 @@ class HungFileSystem:
         os.close(self._device)
 
     def _serve(self) -> None:
-        while True:
+        waiting = select.poll()
+        waiting.register(self._device, select.POLLIN)
+        while not self.hangs.is_set():
+            if not waiting.poll(20):
+                continue
             try:
                 request = os.read(self._device, 1 << 20)
             except OSError:
@@ -129,10 +137,21 @@ class HungFileSystem:
                 major, minor, readahead = struct.unpack_from("<III", request, 40)
                 init = struct.pack("<IIII", major, min(minor, 31), readahead, 0)
                 self._answer(unique, init + struct.pack("<HHI", 12, 9, 1 << 16) + bytes(40))
-            elif opcode == self._GETATTR and not self.hangs.is_set():
+            elif opcode in self._UNANSWERED:
+                continue
+            elif opcode == self._OPENDIR:
+                self._answer(unique, bytes(16))
+            elif opcode in {self._READDIR, self._RELEASEDIR}:
+                self._answer(unique, b"")
+            elif opcode == self._GETATTR:
                 # struct fuse_attr: inode 1, times, a directory of one link, block size
                 attributes = struct.pack("<6Q10I", 1, *[0] * 8, 0o40755, 1, 0, 0, 0, 4096, 0)
                 self._answer(unique, bytes(16) + attributes)
 
-    def _answer(self, unique: int, content: bytes) -> None:
-        os.write(self._device, struct.pack("<IiQ", 16 + len(content), 0, unique) + content)
+            else:
+                self._answer(unique, b"", error=errno.ENOENT)
+
+    def _answer(self, unique: int, content: bytes, error: int = 0) -> None:
+        answer = struct.pack("<IiQ", 16 + len(content), -error, unique) + content
+        with contextlib.suppress(OSError):  # nobody waits for it any more
+            os.write(self._device, answer)

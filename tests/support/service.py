@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,13 +37,15 @@ class Up:
         settings = {"name": "test", "watch": str(data), "settle": settle, **policy}
         self.config.write_text(json.dumps({"policies": [settings]}))
         self.errors = home / "errors"
+        self.arguments: list[str] = []
         self.records: list[dict[str, Any]] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> Up:
-        arguments = ("--config", self.config, "--state", self.state, "--json")
+    def start(self, prefix: Sequence[str] = ()) -> Up:
+        """Start it, as the program that `prefix` runs, if any."""
+        arguments = ("--config", self.config, "--state", self.state, "--json", *self.arguments)
         with self.errors.open("ab") as errors:
-            self.process = run_vh5d("up", *arguments, errors=errors)
+            self.process = run_vh5d("up", *arguments, errors=errors, prefix=prefix)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         wait_for(lambda: self.child("watch") and self.child("worker"), "the roles")
@@ -96,11 +99,13 @@ class Up:
 
 
 def run_vh5d(
-    *arguments: object, errors: int | IO[bytes] = subprocess.PIPE
+    *arguments: object,
+    errors: int | IO[bytes] = subprocess.PIPE,
+    prefix: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     """The command line, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "vh5d", *map(str, arguments)],
+        [*prefix, sys.executable, "-m", "vh5d", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vh5d.policy.globs import PathPattern, compile_glob, literal
+from vh5d.policy.patience import ask
 
 STORE_DIRECTORY = ".vh5d"
 _OURS = ("-journal", ".lock")
@@ -77,7 +78,9 @@ class WatchEntry:
         names_files = self.last.lower().endswith(suffixes)
         if self.pattern is not None:
             return WatchedDirectory(path, recursive=not (names_files and self.depth == 1))
-        if path.is_file() or (names_files and not path.is_dir()):
+        if ask(path.is_file, otherwise=False) or (
+            names_files and not ask(path.is_dir, otherwise=False)
+        ):
             return WatchedDirectory(path.parent, recursive=False)
         return WatchedDirectory(path, recursive=True)
 
@@ -103,7 +106,8 @@ class Matcher:
     @property
     def names_one_file(self) -> bool:
         """Whether ``watch`` is one file, which is there."""
-        return len(self.entries) == 1 and Path(self.entries[0].path).is_file()
+        only = self.entries[0] if len(self.entries) == 1 else None
+        return only is not None and ask(Path(only.path).is_file, otherwise=False)
 
     def locate(self, path: Path) -> Located | None:
         """Find the watched root of `path`, whether the file is meant or not.

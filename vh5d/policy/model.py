@@ -145,9 +145,9 @@ class Policy(Settings):
             reject("a store could take the place of a source", TEMPLATE_EXPECTED, key="store")
         return self
 
-    @property
+    @cached_property
     def watched(self) -> tuple[WatchedDirectory, ...]:
-        """The directories to be told about."""
+        """The directories to be told about; looked up once, lest a share that hangs hang us."""
         return tuple(dict.fromkeys(entry.watched(self.include) for entry in self.matcher.entries))
 
     @property

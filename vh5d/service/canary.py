@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vh5d.service.presence import Identity, identity
+from vh5d.service.sight import is_mounted
 
 #: Where the canary sits, below a root.
 NEST = ".vh5d"
@@ -125,7 +126,7 @@ class Canary:
         while not self._stop.is_set():
             self._began = self._clock()
             self.identity = identity(self.root)
-            self.mount = self.identity is not None and os.path.ismount(self.root)
+            self.mount = self.identity is not None and is_mounted(self.root)
             if self.identity is not None and self.identity == self.watched:
                 self._sing()
             self._began = None

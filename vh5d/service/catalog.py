@@ -43,9 +43,9 @@ DEATH_PAUSE = 0.5
 #: Longest that a capture may take, in seconds: its process is killed then.
 LONGEST_CAPTURE = 6 * 3600
 #: Seconds that a capture at work is left alone without a word of its worker.
-LEASE = 120.0
+LEASE = 30.0
 #: Seconds that a message may be on its way, while a worker is at work on others.
-LONGEST_WAY = 600.0
+LONGEST_WAY = 60.0
 #: Seconds after which a command to Redis counts as failed.
 REDIS_TIMEOUT = 5.0
 

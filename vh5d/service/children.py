@@ -40,19 +40,19 @@ class Child:
         What people call it.
     start
         Starts it.
-    died
-        Called before it is started again.
+    ready
+        Called before it is started, and again until it returns True.
     """
 
     def __init__(
         self,
         name: str,
         start: Callable[[], subprocess.Popen[bytes]],
-        died: Callable[[], None] = lambda: None,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self._start = start
-        self._died = died
+        self._ready = ready
         self._pause = FIRST_PAUSE
         self._again_at: float | None = None
         self._started_at = 0.0
@@ -64,7 +64,10 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start it."""
+        """Start it, or have `tend` do so when it is ready."""
+        if not self._ready():
+            self._again_at = time.monotonic() + FIRST_PAUSE
+            return
         self._again_at = None
         self._started_at = time.monotonic()
         self.process = self._start()
@@ -79,9 +82,9 @@ class Child:
         if self._again_at is None:
             self._note_death(now)
         elif now >= self._again_at:
-            self._died()
             self.start()
-            log.info("started again", child=self.name)
+            if self.alive:
+                log.info("started again", child=self.name)
 
     def kill(self) -> None:
         """End it at once."""

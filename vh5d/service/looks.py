@@ -13,7 +13,7 @@ import structlog
 from vh5d.policy import Config
 from vh5d.service.catalog import Catalog
 from vh5d.service.inbox import Inbox
-from vh5d.service.rescan import look
+from vh5d.service.rescan import all_watched, look
 
 #: Seconds before a look that failed for the broker's sake is tried again.
 BROKER_PAUSE = 1.0
@@ -43,12 +43,13 @@ class Looks:
         self._config = config
         self._inbox = inbox
         self._clock = clock
+        self._watched = all_watched(config)
         self._everywhere = True
         self._places: set[Path] = set()
         self._thread: threading.Thread | None = None
         self._began = 0.0
         self._rest_until = 0.0
-        self._directories: set[Path] | None = None
+        self._directories: dict[Path, int] | None = None
         self.seconds = 0.0
 
     def want(self, places: Collection[Path]) -> None:
@@ -59,8 +60,8 @@ class Looks:
         """Look everywhere."""
         self._everywhere = True
 
-    def take_directories(self) -> set[Path] | None:
-        """All directories that there are, once after each look everywhere."""
+    def take_directories(self) -> dict[Path, int] | None:
+        """All directories that there are, with their inodes; once after each look everywhere."""
         found, self._directories = self._directories, None
         return found
 
@@ -93,7 +94,9 @@ class Looks:
     def _look(self, places: Collection[Path] | None, hung: Collection[Path]) -> None:
         began = self._clock()
         try:
-            findings = look(self._catalog, self._config, places, without=hung)
+            findings = look(
+                self._catalog, self._config, places, without=hung, watched=self._watched
+            )
         except redis.RedisError as error:
             log.debug("look at the disk put off", error=str(error))
             time.sleep(BROKER_PAUSE)

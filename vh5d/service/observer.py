@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -230,7 +230,7 @@ class DirectoryObserver:
         """Roots that are not there or cannot be watched."""
         return [path for path, each in self._watched.items() if not each.watched]
 
-    def audit(self, directories: Collection[Path]) -> None:
+    def audit(self, directories: Mapping[Path, int]) -> None:
         """Find out which of the directories that there are have no watch.
 
         The kernel's limit on watches (`fs.inotify.max_user_watches`) is not an error to watchdog
@@ -241,11 +241,11 @@ class DirectoryObserver:
             for each in self._watched.values()
             if each.watched and not each.polled and each.root.recursive
         ]
-        inside = [
-            path
-            for path in directories
+        inside = {
+            path: inode
+            for path, inode in directories.items()
             if any(path.is_relative_to(each.root.path) for each in native)
-        ]
+        }
         missing = unwatched(inside, watched_inodes()) if inside else set()
         if missing and not self._short:
             # New directories get their watches a moment after they are there: look again.
@@ -320,7 +320,7 @@ class DirectoryObserver:
 
     def _watch(self, each: WatchedRoot, found: Identity) -> None:
         path = each.root.path
-        each.shared = shared_file_system(path)
+        each.shared = shared_file_system(Path(os.path.realpath(path)))
         each.reason, each.polled = self._why_polling, self._native is None
         if self._native is not None and not self._schedule(each, self._native):
             each.polled = True

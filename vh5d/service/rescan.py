@@ -6,6 +6,7 @@ this is what makes losing them harmless.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from vh5d.policy import Config
+from vh5d.policy.match import WatchedDirectory
 from vh5d.service.catalog import LONGEST_PAUSE, Catalog, FileStat, Source, State
 from vh5d.service.presence import identity, was_deleted
 
@@ -35,13 +37,18 @@ class Findings:
     gone
         Known files that are not there any more.
     files, directories
-        All that there are.
+        All that there are; with their inodes.
     """
 
     changed: list[tuple[Path, float]] = field(default_factory=list)
     gone: list[Path] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
-    directories: set[Path] = field(default_factory=set)
+    directories: dict[Path, int] = field(default_factory=dict)
+
+    def enter(self, directory: Path) -> None:
+        """A directory was read."""
+        with contextlib.suppress(OSError):
+            self.directories[directory] = directory.stat().st_ino
 
 
 def walk(
@@ -76,6 +83,7 @@ def look(
     below: Collection[Path] | None = None,
     *,
     without: Collection[Path] = (),
+    watched: Collection[WatchedDirectory] | None = None,
 ) -> Findings:
     """Compare the disk with the catalog.
 
@@ -89,12 +97,16 @@ def look(
         Only these directories.
     without
         Roots to leave out: they do not answer.
+    watched
+        What `all_watched` said, when it is known: to ask is to look at every root.
     """
     findings = Findings()
-    for directory, recursive in _places(config, below).items():
+    if watched is None:
+        watched = all_watched(config)
+    for directory, recursive in _places(watched, below).items():
         if any(directory.is_relative_to(root) for root in without):
             continue
-        seen = walk(directory, config, recursive=recursive, entered=findings.directories.add)
+        seen = walk(directory, config, recursive=recursive, entered=findings.enter)
         while batch := dict(islice(seen, BATCH)):
             findings.files.update(map(str, batch))
             findings.changed += _other_than_captured(catalog, batch)
@@ -106,10 +118,17 @@ def _skipped(directory: Path, config: Config) -> bool:
     return all(policy.skips(directory) for policy in config.policies)
 
 
-def _places(config: Config, below: Collection[Path] | None) -> dict[Path, bool]:
+def all_watched(config: Config) -> list[WatchedDirectory]:
+    """Every watched directory of every policy."""
+    return [each for policy in config.policies for each in policy.watched]
+
+
+def _places(
+    all_directories: Collection[WatchedDirectory], below: Collection[Path] | None
+) -> dict[Path, bool]:
     """Where to begin, and whether to descend."""
     places: dict[Path, bool] = {}
-    for watched in (each for policy in config.policies for each in policy.watched):
+    for watched in all_directories:
         if below is None or any(watched.path.is_relative_to(each) for each in below):
             found = {watched.path: watched.recursive}
         elif watched.recursive:
@@ -161,11 +180,11 @@ def _gone(
         unseen = (path for path in unseen if path.startswith(inside))
     for source in catalog.sources(unseen):
         path = Path(source.path)
-        if source.state is State.MISSING:
+        if source.state is State.MISSING or any(path.is_relative_to(each) for each in without):
             continue
         policy = config.policy_for(path)
         root = policy.root_of(path) if policy is not None else None
-        if root is None or root in without:
+        if root is None:
             continue
         if was_deleted(path, root, source, watched=identity(root)):
             gone.append(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,9 @@ _SHARED = re.compile(
     r"(nfs4?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|orangefs|virtiofs|vboxsf|ocfs2|gfs2"
     r"|fuse\.(sshfs|glusterfs|ceph|s3fs|rclone|davfs2?|beegfs|juicefs|cvmfs2?|mountpoint-s3))"
 )
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Sight(StrEnum):
@@ -35,30 +39,41 @@ class RootHealth:
     reason: str | None = None
 
 
+def mounts(mountinfo: str | None = None) -> Iterator[tuple[Path, str]]:
+    """Mount points and the types of what is mounted there; see proc(5), mountinfo."""
+    if mountinfo is None:
+        try:
+            mountinfo = MOUNTINFO.read_text(errors="surrogateescape")
+        except OSError:
+            return
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        if "-" in fields:
+            point = _ESCAPED.sub(lambda code: chr(int(code[1], 8)), fields[4])
+            yield Path(point), fields[fields.index("-") + 1]
+
+
+def is_mounted(path: Path) -> bool:
+    """Whether `path` is a mount point; os.path.ismount does not know bind mounts."""
+    real = Path(os.path.realpath(path))
+    return any(point == real for point, _ in mounts())
+
+
 def shared_file_system(path: Path, mountinfo: str | None = None) -> str | None:
     """Type of the file system that `path` is on, if other machines may write to it.
 
     Parameters
     ----------
     path
-        Absolute.
+        Absolute, without symbolic links.
     mountinfo
         The text of `/proc/self/mountinfo`.
     """
-    if mountinfo is None:
-        try:
-            mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-        except OSError:
-            return None
     best, kind = -1, ""
-    for line in mountinfo.splitlines():
-        fields = line.split()
-        if "-" not in fields:
-            continue
-        point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4]))
+    for point, found in mounts(mountinfo):
         # Of two mounts on one point the later covers the earlier.
         if len(point.parts) >= best and path.is_relative_to(point):
-            best, kind = len(point.parts), fields[fields.index("-") + 1]
+            best, kind = len(point.parts), found
     return kind if _SHARED.fullmatch(kind) else None
 
 
@@ -81,17 +96,14 @@ def watched_inodes() -> Counter[int]:
     return inodes
 
 
-def unwatched(directories: Collection[Path], watched: Counter[int]) -> set[Path]:
-    """Directories that have no watch.
+def unwatched(directories: Mapping[Path, int], watched: Counter[int]) -> set[Path]:
+    """Directories, given with their inodes, that have no watch.
 
     When two have the same inode, on two file systems, and one of them no watch, both are returned.
     """
     inodes: dict[int, list[Path]] = {}
-    for directory in directories:
-        try:
-            inodes.setdefault(directory.stat().st_ino, []).append(directory)
-        except OSError:
-            continue  # gone by now
+    for directory, inode in directories.items():
+        inodes.setdefault(inode, []).append(directory)
     return {
         path for inode, paths in inodes.items() if watched[inode] < len(paths) for path in paths
     }

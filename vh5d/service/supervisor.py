@@ -22,6 +22,7 @@ import structlog
 from vh5d.capture.home import refuse_links
 from vh5d.errors import ServiceError
 from vh5d.policy import Config
+from vh5d.policy.patience import ask
 from vh5d.policy.units import format_duration
 from vh5d.service import logs
 from vh5d.service.broker import Broker
@@ -118,7 +119,7 @@ class Supervisor:
         self._catalog = Catalog(connect(self._url))
         arguments = arguments_for(plan.config_file, plan.directories)
         roles = Roles(self._url, arguments, self._records)
-        self._worker = Child("worker", lambda: roles.start("worker"), self._worker_died)
+        self._worker = Child("worker", lambda: roles.start("worker"), self._clear_queue)
         self._watcher = Child("watcher", lambda: roles.start("watch"))
         self._children = [self._worker, self._watcher]
         if self._broker is not None:
@@ -150,7 +151,7 @@ class Supervisor:
         state = self._plan.state_directory
         held.callback(hold(state / "lock", f"the state directory {state} is in use").release)
         for root in self._plan.roots:
-            if not root.is_dir():
+            if not ask(root.is_dir, otherwise=False):
                 continue
             inside = any(
                 root in policy.roots and policy.store.startswith("{root}/.vh5d/")
@@ -174,10 +175,6 @@ class Supervisor:
 
     def _start(self) -> None:
         for child in self._children:
-            if child is self._worker and self._broker is not None:
-                # Nobody works yet, and the watcher looks at everything first: what the queue
-                # held when the service ended is asked for anew.
-                self._catalog.restart_queue()
             child.start()
         self._heard = time.monotonic()
 
@@ -224,14 +221,19 @@ class Supervisor:
         self._view.overview(Overview(states, queue["waiting"], queue["running"]))
         self._overview_at = now + max(1.0, (time.monotonic() - now) / OVERVIEW_SHARE)
 
-    def _worker_died(self) -> None:
-        """Its messages would wait for the visibility timeout: hours."""
+    def _clear_queue(self) -> bool:
+        """Ask anew for what a worker that is dead had taken; True: done, another may start.
+
+        Its messages would wait for the visibility timeout: hours.
+        """
         if self._broker is None:
-            return
+            return True
         try:
             self._catalog.restart_queue()
         except redis.RedisError as error:
-            log.warning("the queue cannot be cleared", error=str(error))
+            log.debug("the queue cannot be cleared yet", error=str(error))
+            return False
+        return True
 
     def _end(self) -> None:
         """The worker finishes what it does; the broker goes last."""

@@ -212,6 +212,8 @@ class Watcher:
             if change.kind is Kind.DELETED:
                 self._gone(path)
                 continue
+            if self._hangs(path):
+                continue  # a look finds it when its root answers
             policy = self._config.policy_for(path)
             if policy is not None:
                 self._changed(path, change, policy)
@@ -361,12 +363,13 @@ class Watcher:
     def _take_retries(self) -> None:
         for name in self._catalog.retries():
             path = Path(name)
-            policy = self._config.policy_for(path)
+            policy = None if self._hangs(path) else self._config.policy_for(path)
             if policy is None:
                 continue
             if not self._is_there(path):
                 self._catalog.retry_later(path, ABSENT_PAUSE)
-            elif path not in self._settle and path not in self._ready:
+                continue
+            if path not in self._settle and path not in self._ready:
                 timing = Timing(policy.settle, policy.max_wait)
                 self._settle.found(path, self._clock(), 0.0, timing)
                 self._causes.setdefault(path, RETRY)
