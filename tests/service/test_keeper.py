@@ -17,23 +17,32 @@ A = Path("/d/a.h5")
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def keep(monkeypatch):
     monkeypatch.setattr(keeper_module, "PAUSE", 0.02)
     monkeypatch.setattr(keeper_module, "RENEWAL", 0.02)
+    made = []
+
+    def start(catalog):
+        made.append(Keeper(catalog))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for keeper in made:
+        keeper.stop()
 
 
-def test_what_could_not_be_told_is_told_when_the_broker_is_there(quick, broker, catalog, tmp_path):
+def test_what_could_not_be_told_is_told_when_the_broker_is_there(keep, broker, catalog, tmp_path):
     """The socket is a link that is made later."""
     link = tmp_path / "late.sock"
     catalog.started(A, "p")
-    keeper = Keeper(Catalog(connect(f"unix://{link}")))
+    keeper = keep(Catalog(connect(f"unix://{link}")))
     tried = threading.Event()
 
     def word(late):
         tried.set()
         late.cut_short(A, "died")
 
-    keeper.start()
     keeper.tell(word)
     keeper.tell(lambda late: late.acknowledge("tag"))
     assert tried.wait(10)
@@ -43,19 +52,18 @@ def test_what_could_not_be_told_is_told_when_the_broker_is_there(quick, broker, 
     wait_for(lambda: not keeper._words, "the other")
 
 
-def test_leases_of_captures_at_work_are_renewed(quick, catalog, redis_client):
+def test_leases_of_captures_at_work_are_renewed(keep, catalog, redis_client):
     catalog.started(A, "p")
     redis_client.zadd("vh5d:retry", {str(A): 1})
-    keeper = Keeper(catalog)
+    keeper = keep(catalog)
     keeper.began("task", A)
-    keeper.start()
     wait_for(lambda: catalog.retries() == [], "the renewal")
     keeper.ended("task")
     wait_for(lambda: not keeper._work, "its end")
 
 
-def test_a_broker_that_comes_and_goes_ends_nothing(quick, catalog):
-    keeper = Keeper(catalog)
+def test_a_broker_that_comes_and_goes_ends_nothing(keep, catalog):
+    keeper = keep(catalog)
     failures = iter([redis.ConnectionError, redis.TimeoutError, None])
 
     def word(_catalog):
@@ -63,6 +71,5 @@ def test_a_broker_that_comes_and_goes_ends_nothing(quick, catalog):
         if failure is not None:
             raise failure
 
-    keeper.start()
     keeper.tell(word)
     wait_for(lambda: not keeper._words, "the third attempt")

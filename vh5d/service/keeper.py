@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 import structlog
 
-from vh5d.service.catalog import LEASE, Catalog
+from vh5d.service.catalog import LEASE, REDIS_TIMEOUT, Catalog
 
 Word = Callable[[Catalog], None]
 
@@ -39,10 +39,18 @@ class Keeper:
         self._words: deque[Word] = deque()
         self._work: dict[Hashable, Path] = {}
         self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin; ends with the process."""
-        threading.Thread(target=self._live, name="keeper", daemon=True).start()
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what was not told then, the leases tell."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(REDIS_TIMEOUT)
 
     def tell(self, word: Word) -> None:
         """Have the catalog told; what was told before comes first."""
@@ -58,7 +66,7 @@ class Keeper:
         self._work.pop(task, None)
 
     def _live(self) -> None:
-        while True:
+        while not self._stop.is_set():
             heard = self._wake.wait(RENEWAL)
             self._wake.clear()
             try:
@@ -69,5 +77,5 @@ class Keeper:
                     self._catalog.renew(list(self._work.values()))
             except redis.RedisError as error:
                 log.debug("told later", words=len(self._words), error=str(error))
-                threading.Event().wait(PAUSE)
+                self._stop.wait(PAUSE)
                 self._wake.set()

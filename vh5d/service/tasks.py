@@ -172,6 +172,7 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
         quiet=True,
     )
     worker.start()
+    keeper.stop()
     return int(worker.exitcode or 0)
 
 
