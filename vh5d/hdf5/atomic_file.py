@@ -549,11 +549,10 @@ class AtomicFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-        if isinstance(error, Exception):
-            self.explain(error)
+        self.explain(error)
 
-    def explain(self, error: Exception) -> None:
-        """Tell of what the disk refused, if what came of it is all that an exception tells of.
+    def explain(self, error: BaseException | None) -> None:
+        """Raise what the disk refused, if it did, instead of an exception that came of it.
 
         HDF5 is given zeros where the disk cannot be read, and then finds the store damaged.
 
@@ -562,5 +561,7 @@ class AtomicFile:
         StoreWriteError
             If the disk refused anything since staging began.
         """
-        if isinstance(self.error, OSError) and not isinstance(error, StoreWriteError):
+        if isinstance(error, StoreWriteError) or not isinstance(error, Exception):
+            return
+        if isinstance(self.error, OSError):
             raise write_error(self.path, self.error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,22 +59,31 @@ class Backing:
     @contextmanager
     def transaction(self) -> Iterator[StagingArea]:
         """Change the store: all of it is kept when the block ends, nothing if it raises."""
-        with self.moved():
+        with self._telling(), self.moved():
             area = self._open_area()
             before = _state(area.file)
             try:
-                yield area
-                area.chunks.flush()
-                area.pools.write()
-                if self._move is not None:
-                    self._move.finish()
-                self._commit()
+                with self._telling():
+                    yield area
+                    area.chunks.flush()
+                    area.pools.write()
+                    if self._move is not None:
+                        self._move.finish()
+                    self._commit()
             except BaseException:
                 self._area = None
                 self._take_back(before)
                 raise
             self._known_as = self._generation()
             self._tell_of_move()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.explain(error)
+            raise
 
     @contextmanager
     def moved(self) -> Iterator[None]:
@@ -111,6 +120,9 @@ class Backing:
             self._area = StagingArea(self.file, self._medium())
             self.graph = Graph(self.file)
         return self._area
+
+    def explain(self, error: BaseException | None) -> None:
+        """Raise what the disk refused, if that is known, instead of what HDF5 made of it."""
 
     def forget(self) -> None:
         """Forget what is known of the file: something was deleted from it."""
@@ -214,6 +226,10 @@ class AtomicBacking(Backing):
     def _medium(self) -> Medium:
         return self._atomic
 
+    def explain(self, error: BaseException | None) -> None:
+        """Raise what the disk refused instead of what HDF5 made of it."""
+        self._atomic.explain(error)
+
     def _commit(self) -> None:
         self.file.flush()
         self._atomic.commit()
@@ -222,7 +238,9 @@ class AtomicBacking(Backing):
         with contextlib.suppress(OSError, RuntimeError):
             self.file.close()
         self._atomic.abort()
-        self.file = self._open("r+")
+        # What a commit left half applied can only be recovered by opening it again.
+        with contextlib.suppress(OSError):
+            self.file = self._open("r+")
 
     def give_back(self, reached: Reached) -> None:
         """Make holes where nothing is, whatever HDF5 knows of it."""
@@ -281,14 +299,14 @@ def open_backing(path: Path, mode: str, *, timeout: float = DEFAULT_TIMEOUT) -> 
 
 
 def _guarded(atomic: AtomicFile, *, new: bool) -> Backing:
-    try:
-        return AtomicBacking(atomic, new=new)
-    except OSError as error:
-        atomic.close()
-        raise StoreDamagedError(f"{atomic.path}: HDF5 cannot open it: {error}") from error
-    except BaseException:
-        atomic.close()
-        raise
+    with ExitStack() as undo:
+        undo.enter_context(atomic)
+        try:
+            backing = AtomicBacking(atomic, new=new)
+        except OSError as error:
+            raise StoreDamagedError(f"{atomic.path}: HDF5 cannot open it: {error}") from error
+        undo.pop_all()
+    return backing
 
 
 @dataclass(frozen=True)

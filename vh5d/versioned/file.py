@@ -101,7 +101,10 @@ class VersionedHDF5File:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        backing = self._backing
         self.close()
+        if backing is not None:
+            backing.explain(error)
 
     def __repr__(self) -> str:
         if self.closed:
