@@ -113,6 +113,7 @@ class Campaign:
                     self.lie_in_wait()
                     self.kill(self.random.choice(ROLES))
                 self.pause()
+                print(f"seed {self.figures.seed}: {self.figures.total} kills", flush=True)
                 if self.figures.losses:
                     break
             self.writer.done.set()
