@@ -365,3 +365,21 @@ def test_objects_of_other_files_can_be_copied(vf, plain):
     assert vf["v1"]["x"][()].tolist() == list(range(3000))
     assert vf["v1"]["t/y"].compression == "gzip"
     assert vf["v1"]["t/y"][()].sum() == 2000
+
+
+def test_a_change_shows_under_every_name_also_when_the_one_used_is_deleted(vf):
+    with vf.stage_version("a") as group:
+        group.create_dataset("here", data=np.zeros(4), chunks=(4,))
+        group["far/away/there"] = group["here"]
+        group["one/below/x"] = np.arange(3)
+        group["other"] = group["one"]
+    with vf.stage_version("b") as group:
+        group["here"][0] = 1
+        del group["here"]
+        group["one/below/x"][0] = 9
+        group["one"].attrs["unit"] = "m"
+        del group["one"]
+    assert vf["b"]["far/away/there"][()].tolist() == [1, 0, 0, 0]
+    assert vf["b"]["other/below/x"][()].tolist() == [9, 1, 2]
+    assert dict(vf["b"]["other"].attrs) == {"unit": "m"}
+    assert vf["a"]["here"][0] == 0

@@ -37,6 +37,7 @@ class Commit:
         self._area = area
         self._graph = graph
         self._nodes = {address_of(node.id): node for node in stage.objects()}
+        self._find_hidden()
         self._values: dict[int, StagedValues] = {}
         self._made: dict[int, Any] = {}
         self._changed: set[int] = set()
@@ -86,6 +87,25 @@ class Commit:
                     if is_group(made[entry.address]):
                         pending.append(made[entry.address])
         return list(paths.values())
+
+    def _find_hidden(self) -> None:
+        """Find the nodes that the version has, but only under paths where nobody went."""
+        if all(address_of(node.id) in self._nodes for node in self._stage.adopted()):
+            return
+        pending = [base for node in self._nodes.values() for base in node.waiting.values()]
+        seen: set[int] = set()
+        while pending:
+            base = pending.pop()
+            if base in seen:
+                continue
+            seen.add(base)
+            node = self._stage.standing_for(base)
+            if node is None or (is_group(node.id) and node.links is None):
+                pending += self._graph.uses(base)
+            if node is not None and address_of(node.id) not in self._nodes:
+                for each in self._stage.objects(node.id):
+                    self._nodes[address_of(each.id)] = each
+                    pending += each.waiting.values()
 
     def _find_changes(self) -> None:
         changes = Changes(self._stage)

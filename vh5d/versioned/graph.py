@@ -54,14 +54,18 @@ class Graph:
         pending, seen = [root], {root}
         while pending:
             address = pending.pop()
-            if address not in self._uses:
-                self._uses[address] = self._look(address)
-            for used in self._uses[address]:
+            for used in self.uses(address):
                 users.setdefault(used, set()).add(address)
                 if used not in seen:
                     seen.add(used)
                     pending.append(used)
         return users
+
+    def uses(self, address: int) -> frozenset[int]:
+        """Return the addresses of the objects that a committed one links or refers to."""
+        if address not in self._uses:
+            self._uses[address] = self._look(address)
+        return self._uses[address]
 
     def _look(self, address: int) -> frozenset[int]:
         try:

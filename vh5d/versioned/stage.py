@@ -290,9 +290,20 @@ class Stage:
                         seen.add(address_of(child))
                         pending.append(child)
 
-    def objects(self) -> Iterator[Node]:
-        """Yield every object of the version that is real by now, groups before what they hold."""
-        pending, seen = [self.root.id], {address_of(self.root.id)}
+    def adopted(self) -> Iterator[Node]:
+        """Yield the nodes that stand for committed objects, whatever leads to them by now."""
+        yield from self._by_base.values()
+
+    def objects(self, top: Any | None = None) -> Iterator[Node]:
+        """Yield every object that is real by now, groups before what they hold.
+
+        Parameters
+        ----------
+        top
+            Identifier of the object in the draft to begin with, the version by default.
+        """
+        top = self.root.id if top is None else top
+        pending, seen = [top], {address_of(top)}
         while pending:
             at = pending.pop()
             node = self.node_of(at)
