@@ -17,6 +17,7 @@ def seed():
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_kills_lose_nothing(tmp_path, seed):
     campaigns = kills.run(kills=6, services=1, seconds=6.0, seed=seed, directory=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 import redis
 
 from tests.e2e.test_up import kept, store_of, versions, write_h5py
@@ -94,6 +95,7 @@ def test_a_broker_that_is_away_is_said_and_its_return_brings_everything(data, up
     assert len(up.said("the broker does not answer, going on without it")) <= 2
 
 
+@pytest.mark.slow
 def test_a_broker_that_forgot_everything_is_filled_again(data, up):
     up.start()
     for name in "ab":

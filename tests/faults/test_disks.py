@@ -24,6 +24,7 @@ def write_noise(path: Path, nbytes: int, seed: int = 0) -> None:
         file["noise"] = np.frombuffer(np.random.default_rng(seed).bytes(nbytes), "u1")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_waited_for(data, make_up, tmp_path):
     with tmpfs(tmp_path / "stores", "4m") as stores:
         up = make_up(store=f"{stores}/{{path}}")

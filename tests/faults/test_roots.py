@@ -104,6 +104,7 @@ def test_a_root_that_was_removed_and_made_again_is_watched_again(make_up, tmp_pa
     wait_for(lambda: states(up)["b.h5"] == "missing", "a deletion")
 
 
+@pytest.mark.slow
 def test_more_directories_than_watches_are_looked_at(data, make_up, tmp_path):
     """In a user namespace of its own, so that nobody else's limit is lowered."""
     for number in range(40):
@@ -128,6 +129,7 @@ def test_more_directories_than_watches_are_looked_at(data, make_up, tmp_path):
     wait_for(lambda: kept(data / "39" / "deep" / "a.h5", data), "its next state")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the start", "later"])
 def test_a_share_that_hangs_leaves_the_others_alone(data, tmp_path, when):
     """Its server answers nothing any more; only SIGKILL ends whoever waits for it."""

@@ -35,6 +35,7 @@ def write_what_crashes_hdf5(path):
     path.write_bytes(content.replace(STRING, STRING[:1] + b"\x02" + STRING[2:]))
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_hdf5_is_kept_by_bytes_and_others_are_served(data, up, tmp_path):
     path = tmp_path / "crash.h5"
     write_what_crashes_hdf5(path)
