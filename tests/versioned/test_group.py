@@ -383,3 +383,41 @@ def test_a_change_shows_under_every_name_also_when_the_one_used_is_deleted(vf):
     assert vf["b"]["other/below/x"][()].tolist() == [9, 1, 2]
     assert dict(vf["b"]["other"].attrs) == {"unit": "m"}
     assert vf["a"]["here"][0] == 0
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_what_is_staged_is_copied_to_another_file_with_its_values(vf, tmp_path, size):
+    with vf.stage_version("a") as group:
+        group["g/x"] = np.arange(size)
+    with (
+        h5py.File(tmp_path / "other.h5", "w") as other,
+        vf.stage_version("b") as group,
+    ):
+        group["g/y"] = np.arange(size) + 1.0
+        group.copy("g", other)
+        group["g/x"][0] = 7
+        group.copy("g/x", other, "x")
+        assert other["g/x"][()].tolist() == list(range(size))
+        assert other["g/y"][()].tolist() == list(range(1, size + 1))
+        assert other["x"][:2].tolist() == [7, 1]
+    assert vf["b"]["g/x"][:2].tolist() == [7, 1]
+    assert vf["b"]["g/y"][()].tolist() == list(range(1, size + 1))
+
+
+@pytest.mark.parametrize("size", [3, 100, 5000])
+def test_new_values_may_be_changed_resized_and_copied_before_they_are_committed(vf, size):
+    data = np.arange(5000.0)
+    expected = np.zeros(size)
+    expected[: min(size, 5000)] = data[:size]
+    with vf.stage_version("a") as group:
+        group["x"] = data
+        data[:] = -1  # it is a copy
+        assert group["x"][4999] == 4999
+        group.copy("x", "whole")
+        group["x"].resize((size,))
+        group["x"][1] = 5
+        expected[1] = 5
+        group.copy("x", "again")
+    for name in ("x", "again"):
+        assert vf["a"][name][()].tolist() == expected.tolist()
+    assert vf["a"]["whole"][()].tolist() == list(range(5000))

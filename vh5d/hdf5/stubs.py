@@ -33,6 +33,7 @@ CHUNK_ELEMENTS = 4096  # of one-dimensional data for which nobody chose a chunk 
 CHUNK_NBYTES = 1 << 20  # and at most so many bytes
 # Deflate, shuffle, Fletcher-32: their parameters stay what they are.
 SETTLED_FILTERS = (1, 2, 3)
+PLAIN_KINDS = "biufc"  # of NumPy's dtypes: numbers
 LEAST_CHUNK_ELEMENTS = 64  # of data that is stored again as a whole when it changes
 
 
@@ -251,6 +252,13 @@ def link_intermediate(obj: Any, group: Any, name: bytes) -> None:
     except UnicodeDecodeError:
         lcpl.set_char_encoding(h5t.CSET_UTF8)
     h5o.link(obj, group, name, lcpl=lcpl)
+
+
+def stored_as_in_memory(dataset: OpenDataset, dtype: np.dtype[Any]) -> bool:
+    """Whether a chunk's stored bytes are those of an array of a dtype: no filter, no conversion."""
+    if dataset.info.filters or dtype.kind not in PLAIN_KINDS:
+        return False
+    return bool(dataset.type_id == h5t.py_create(dtype, logical=True))
 
 
 def is_dataset(opened: Any) -> bool:

@@ -8,10 +8,32 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vh5d.hdf5.stubs import copy_values, default_chunks, grown_stub
+from vh5d.hdf5.stubs import PLAIN_KINDS, copy_values, default_chunks, grown_stub
 
 FILTERS = ("compression", "shuffle", "fletcher32", "scaleoffset")
+LEAST_HELD_NBYTES = 1 << 14  # smaller data is not worth an array beside the draft
 USUAL_ITEMSIZE = 8  # bytes, of elements whose type is not known yet
+
+
+def to_be_held(shape: Any, dtype: Any, data: Any, kwds: dict[str, Any]) -> bool:
+    """Whether the values of a new dataset may be kept as an array until they are committed.
+
+    Then HDF5 need not write them into the draft and read them again. It must have nothing to do
+    with them: no filter, no conversion.
+
+    Parameters
+    ----------
+    shape, dtype, data, kwds
+        The arguments of h5py's `create_dataset`.
+    """
+    return (
+        isinstance(data, np.ndarray)
+        and data.dtype.kind in PLAIN_KINDS
+        and data.nbytes >= LEAST_HELD_NBYTES
+        and (dtype is None or dtype == data.dtype)
+        and (shape is None or shape == data.shape)
+        and kwds.keys() <= {"chunks", "maxshape", "fillvalue"}
+    )
 
 
 def create_anonymous(

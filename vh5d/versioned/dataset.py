@@ -85,7 +85,7 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
         stage = self._writable()
         node = stage.node_of(self.id)
         if node.source is None:
-            return None
+            return node.array
         if _is_array(node):
             return stage.edited(node)
         stage.thaw(node)

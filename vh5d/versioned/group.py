@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike
 
-from vh5d.versioned.creation import create_anonymous
+from vh5d.hdf5.stubs import is_dataset
+from vh5d.versioned.creation import create_anonymous, to_be_held
 from vh5d.versioned.dataset import InMemoryArrayDataset
 from vh5d.versioned.duplicate import duplicate
 from vh5d.versioned.member import Member
@@ -147,7 +148,12 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
         stage = self._to_write(name)
         if name and name in self:
             return super().create_dataset(name, shape=(), dtype="i1")  # refused in h5py's words
-        made, implicit = create_anonymous(super().create_dataset, shape, dtype, data, kwds)
+        create = super().create_dataset
+        if to_be_held(shape, dtype, data, kwds) and stage.may_hold(data.nbytes):
+            made, implicit = create_anonymous(create, data.shape, data.dtype, None, kwds)
+            stage.hold(stage.node_of(made.id), data)
+        else:
+            made, implicit = create_anonymous(create, shape, dtype, data, kwds)
         node = stage.node_of(made.id)
         node.implicit = implicit
         if not name:
@@ -216,10 +222,23 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
         self._to_write(dest)
         super().move(source, dest)
 
+    def _put_values_in_draft(self, source: Any) -> None:
+        """Make ready what HDF5 is to copy to another file, out of the draft."""
+        origin = source if isinstance(source, h5py.HLObject) else self.get(source)
+        stage = self._stage
+        if stage is None or origin is None or not stage.owns(origin):
+            return
+        if isinstance(origin, h5py.Group):
+            stage.reach_all(origin.id)
+        for node in stage.objects(origin.id):
+            if is_dataset(node.id):
+                stage.thaw(node)
+
     def copy(self, source: Any, dest: Any, name: str | None = None, **options: Any) -> None:
         """Copy an object with what is below it, as h5py does."""
         target = dest if isinstance(dest, h5py.HLObject) else self
         if not isinstance(target, InMemoryGroup):
+            self._put_values_in_draft(source)
             super().copy(source, dest, name, **options)
             return
         stage = target._to_write(name if target is not self else dest)  # noqa: SLF001

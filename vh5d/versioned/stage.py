@@ -59,11 +59,12 @@ class Node:
         Of a group: addresses of the committed objects that its placeholders stand for, by name.
     source
         Of a dataset: identifier of the committed dataset whose values it has, or had before they
-        were changed in `array`; None when its values are all in the draft.
+        were changed in `array`; None when its values are all in the draft, or in `array`.
     implicit
         Of a dataset: whether nobody chose how it is stored.
     array
-        Of a dataset whose values are those of `source` with changes.
+        Of a dataset whose values are those of `source` with changes, or of a new one whose values
+        are kept beside the draft.
     cut
         Whether `array` was ever made smaller.
     """
@@ -104,6 +105,7 @@ class Stage:
         self.lost: list[str] = []
         self._spill = SpillFile(DEFAULT_BUDGET)
         self._scratch = Scratch()
+        self._held_nbytes = 0
         self._draft = h5py.File(self._spill, "w", libver=layout.LIBVER)
         self._placeholder = stub_group(self._draft.id, None)
         self._placeholder_address = address_of(self._placeholder)
@@ -330,6 +332,29 @@ class Stage:
                 scratch=self._scratch,
             )
         return node.array
+
+    def may_hold(self, nbytes: int) -> bool:
+        """Whether an array of so many bytes may be kept in memory until the commit."""
+        return self._held_nbytes + nbytes <= DEFAULT_BUDGET
+
+    def hold(self, node: Node, data: NDArray[Any]) -> None:
+        """Keep the values of a new dataset of chunks, which the draft does not have.
+
+        Parameters
+        ----------
+        node
+            The dataset, of the shape and the type of `data`.
+        data
+            Numbers; they are copied.
+        """
+        stub = h5py.Dataset(node.id)
+        if stub.chunks is None:
+            stub[...] = data
+            return
+        self._held_nbytes += data.nbytes
+        node.array = StagedArray.from_array(
+            data, stub.chunks, stub.maxshape, fillvalue=stub.fillvalue, scratch=self._scratch
+        )
 
     def thaw(self, node: Node) -> None:
         """Take the values of a committed dataset over as a whole."""

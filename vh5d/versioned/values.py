@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,12 +16,14 @@ from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.dataset_info import open_dataset
 from vh5d.hdf5.dataset_spec import DatasetSpec, of_dataset
 from vh5d.hdf5.index_format import IndexFormat
-from vh5d.hdf5.stubs import extent, stored_chunks
+from vh5d.hdf5.stubs import extent, stored_as_in_memory, stored_chunks
 from vh5d.store.datasets import Index, index_of, pool_records
 from vh5d.store.encoding import RAW
 from vh5d.store.pools import HASH_NBYTES, hash_chunk
 from vh5d.store.staging import StagingArea
 from vh5d.versioned.stage import Node, write_chunks
+
+StoredChunk = tuple[tuple[int, ...], int, bytes]
 
 BATCH = 256  # chunks looked up in the pool at once
 SMALL_NBYTES = 4096  # data of which nobody said how to store it, and that is not worth an index
@@ -56,14 +59,15 @@ def stage_values(area: StagingArea, node: Node) -> StagedValues:
         A dataset of plain elements; its chunks end in the draft, as they are to be stored.
     """
     before = _index_before(area, node)
-    if node.array is not None:
-        write_chunks(node.id, node.array.dirty() if before else node.array.to_chunks())
     spec = of_dataset(node.id)
     if node.array is None and node.source is not None and before is None:
         return StagedValues(spec, None, changed=node.source is not node.base)
     if node.implicit and int(np.prod(spec.shape, dtype=object)) * spec.itemsize <= SMALL_NBYTES:
+        if node.array is not None:
+            write_chunks(node.id, node.array.to_chunks())
         return StagedValues(spec, None, changed=True)
-    chunks = _store_chunks(area, node)
+    new = _new_chunks(node, whole=before is None)
+    chunks = _store_chunks(area, new, len(spec.chunks))
     if before is None:
         fresh = IndexFormat.for_chunks(
             len(spec.chunks), spec.chunk_nbytes, filtered=spec.filtered, n=len(chunks)
@@ -99,21 +103,38 @@ def _resized(node: Node) -> bool:
     return node.base is None or extent(node.id)[0] != extent(node.base)[0]
 
 
-def _store_chunks(area: StagingArea, node: Node) -> ChunkRecords:
+def _new_chunks(node: Node, *, whole: bool) -> Iterator[StoredChunk]:
+    """Yield the chunks of a dataset that are not those of the committed one, or all of them.
+
+    They come in row-major order: place in the chunk grid, filter mask, bytes.
+    """
+    if node.array is not None:
+        staged = node.array.to_chunks() if whole else node.array.dirty()
+        if stored_as_in_memory(open_dataset(node.id), node.array.dtype):
+            yield from ((place, 0, values.tobytes()) for place, values in staged)
+            return
+        write_chunks(node.id, staged)  # HDF5 converts and filters
     chunks = stored_chunks(node.id)
-    masks = chunks.masks
-    pool = area.pools[RAW.name]
-    rows = np.empty(len(chunks), np.int64)
-    at, stored = 0, iter(chunks)
-    while batch := list(islice(stored, BATCH)):
-        rows[at : at + len(batch)] = store_batch(area, batch, masks[at : at + len(batch)])
-        at += len(batch)
+    yield from zip(map(tuple, chunks.scaled.tolist()), chunks.masks.tolist(), chunks, strict=True)
+
+
+def _store_chunks(area: StagingArea, chunks: Iterator[StoredChunk], ndim: int) -> ChunkRecords:
+    rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    places: list[tuple[int, ...]] = []
+    masks: list[int] = []
+    while batch := list(islice(chunks, BATCH)):
+        new_places, new_masks, stored = zip(*batch, strict=True)
+        places += new_places
+        masks += new_masks
+        rows.append(store_batch(area, stored, np.array(new_masks, np.uint32)))
     area.chunks.flush()
-    return pool_records(pool, rows, chunks.scaled, masks)
+    scaled = np.array(places, np.uint64).reshape(len(places), ndim)
+    pool = area.pools[RAW.name]
+    return pool_records(pool, np.concatenate(rows), scaled, np.array(masks, np.uint32))
 
 
 def store_batch(
-    area: StagingArea, batch: list[bytes], masks: NDArray[np.uint32]
+    area: StagingArea, batch: Sequence[bytes], masks: NDArray[np.uint32]
 ) -> NDArray[np.int64]:
     """Store chunks as they are, unless they are there; return their rows."""
     pool = area.pools[RAW.name]
