@@ -51,7 +51,9 @@ def test_pointers_of_rows():
     rows[:, 2:10] = np.frombuffer(struct.pack("<Q", target), np.uint8)
     image.add_rows(rows, size=16, pointers=(2,))
     data = image.render(300)
-    assert {bytes(data[i + 2 : i + 10]) for i in range(4, len(data), 16)} == {struct.pack("<Q", 300)}
+    assert {bytes(data[i + 2 : i + 10]) for i in range(4, len(data), 16)} == {
+        struct.pack("<Q", 300)
+    }
 
 
 def test_rendered_twice_at_different_places():

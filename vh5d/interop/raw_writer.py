@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.hdf5.extents import chunk_extents
-from vh5d.hdf5.virtual import Mappings, make_like, chunks_are_portable
+from vh5d.hdf5.virtual import Mappings, chunks_are_portable, make_like
 from vh5d.interop.theirs import (
     CHUNKS_ATTRIBUTE,
     COUNT_ATTRIBUTE,
