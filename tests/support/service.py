@@ -48,7 +48,7 @@ class Up:
             self.process = run_vh5d("up", *arguments, errors=errors, prefix=prefix)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
-        wait_for(lambda: self.child("watch") and self.child("worker"), "the roles")
+        wait_for(lambda: self.child("watch") and self.child("worker"), "the roles", timeout=120)
         return self
 
     def stop(self) -> int:
