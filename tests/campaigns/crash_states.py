@@ -28,8 +28,9 @@ from tests.support.crash_scenes import SCENES, scratch
 from tests.support.crash_trials import Tally, Trials
 from vh5d.testing.faults import KILLED
 
-THEN = (0, 1, 6, 7)
-CRASHES, CRASHES_AGAIN = 6, 2
+THEN = (0, 1, 6)
+# Most of the states of one operation differ when chance decides; few of its recovery do.
+CRASHES, CRASHES_AGAIN = 40, 2
 FAULTS_A_UNIT = 50
 
 
