@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -46,10 +47,11 @@ class Sizes:
     reads: int = 1000
     versions: int = 2000
     thinned: tuple[int, int] = (1000, 100)
+    thinned_chunks: int = 4000
     rounds: int = 3
 
 
-QUICK = Sizes((60, 200), 50, 40, (20, 5), 1)
+QUICK = Sizes((60, 200), 50, 40, (20, 5), 40, 1)
 
 
 class Contestant:
@@ -70,6 +72,10 @@ class Contestant:
     def delete(self, path: Path, names: list[str]) -> None:
         """Delete versions of a file."""
         raise NotImplementedError
+
+    def take_over(self, store: Path, path: Path) -> None:
+        """Make a file with the history of a store of vh5d."""
+        shutil.copy(store, path)
 
 
 class Ours(Contestant):
@@ -119,6 +125,10 @@ class Theirs(Contestant):
         """Delete versions of a file."""
         with h5py.File(path, "r+") as file:
             self.module.delete_versions(file, names)
+
+    def take_over(self, store: Path, path: Path) -> None:
+        """Make a file with the history of a store of vh5d."""
+        vh5d.export_file(store, path)
 
 
 @dataclass
@@ -284,9 +294,27 @@ class Benchmark:
         dataset.resize(((number + 1) * APPENDED,))
         dataset[number * APPENDED :] = number
 
+    def _changing(self) -> Path:
+        """Return a store of vh5d in which each version changes a chunk of an array of many."""
+        path = self.directory / "changing.h5"
+        if path.exists():
+            return path
+        chunks = self.sizes.thinned_chunks
+        with vh5d.open(path, "w") as versioned:
+            for number in range(self.sizes.thinned[0]):
+                with versioned.stage_version(f"v{number}") as group:
+                    if number:
+                        group["data"][number % chunks * CHUNK] = -number
+                    else:
+                        data = array_of(chunks)
+                        group.create_dataset("data", data=data, chunks=(CHUNK,), maxshape=(None,))
+        return path
+
     def _thinning(self, who: Contestant) -> None:
+        """Thin a history in which each version changes a chunk of an array of many."""
         path, (before, after) = self._path("thinned"), self.sizes.thinned
-        self._append(who, path, before)
+        chunks = self.sizes.thinned_chunks
+        who.take_over(self._changing(), path)
         step = before // after
         kept = set(range(step - 1, before, step))
         names = [f"v{number}" for number in range(before) if number not in kept]
@@ -297,8 +325,12 @@ class Benchmark:
         with who.open(path, "r") as versioned:
             if sorted(versioned.versions) != sorted(f"v{number}" for number in kept):
                 sys.exit(f"{who.name}: other versions are left than were to be")
-            for number in kept:
-                expected = np.repeat(np.arange(number + 1.0), APPENDED)
+            expected = array_of(chunks)
+            for number in range(before):
+                if number:
+                    expected[number % chunks * CHUNK] = -number
+                if number not in kept:
+                    continue
                 if not np.array_equal(versioned[f"v{number}"]["data"][()], expected):
                     sys.exit(f"{who.name}: version {number} is not what it was")
         path.unlink()

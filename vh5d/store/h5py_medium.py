@@ -27,6 +27,7 @@ class H5pyMedium:
     def __init__(self, file: h5py.File) -> None:
         self._spaces = file[layout.SPACES]
         self._starts: list[int] = []
+        self._ends: list[int] = []
         self._names: list[str] = []
         self._next = 0
 
@@ -51,10 +52,8 @@ class H5pyMedium:
     def _find(self, address: int) -> tuple[h5py.Dataset, int]:
         for attempt in range(2):
             at = bisect_right(self._starts, address) - 1
-            if at >= 0:
-                space = self._spaces[self._names[at]]
-                if address - self._starts[at] < space.shape[0]:
-                    return space, address - self._starts[at]
+            if at >= 0 and address < self._ends[at]:
+                return self._spaces[self._names[at]], address - self._starts[at]
             if not attempt:
                 self._look()
         raise StoreDamagedError(f"the store has nothing of vh5d's at {address}")
@@ -64,10 +63,12 @@ class H5pyMedium:
         end = int(self._spaces.attrs["next"])
         numbers = map(str, range(self._next, end))
         for name in numbers if self._next else list(self._spaces):
-            offset = self._spaces[name].id.get_offset() if name in self._spaces else None
+            space = self._spaces.get(name)
+            offset = space.id.get_offset() if space is not None else None
             if offset is not None:  # None for chunks taken over from versioned-hdf5
                 start = int(offset)
                 at = bisect_right(self._starts, start)
                 self._starts.insert(at, start)
+                self._ends.insert(at, start + int(space.shape[0]))
                 self._names.insert(at, name)
         self._next = end

@@ -61,7 +61,7 @@ class Backing:
         """Change the store: all of it is kept when the block ends, nothing if it raises."""
         with self._telling(), self.moved():
             area = self._open_area()
-            before = _state(area.file)
+            before = self._remember()
             try:
                 with self._telling():
                     yield area
@@ -158,7 +158,12 @@ class Backing:
     def _commit(self) -> None:
         self.file.flush()
 
-    def _take_back(self, before: _State) -> None:
+    def _remember(self) -> _State | None:
+        """Return what `_take_back` needs to know of the file as it is."""
+        return _state(self.file)
+
+    def _take_back(self, before: _State | None) -> None:
+        assert before is not None
         versions = self.file[layout.VERSIONS]
         for name in list(versions):
             attributes = versions[name].attrs
@@ -233,6 +238,9 @@ class AtomicBacking(Backing):
     def _commit(self) -> None:
         self.file.flush()
         self._atomic.commit()
+
+    def _remember(self) -> None:
+        pass  # the atomic file does
 
     def _take_back(self, before: _State | None) -> None:  # noqa: ARG002 - all is taken back by the atomic file
         with contextlib.suppress(OSError, RuntimeError):
