@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import psutil
 import pytest
 import redis
 
@@ -38,12 +40,21 @@ def test_a_worker_with_all_hands_full_goes_on_when_the_broker_was_killed(data, u
     """It waited for no message then, so it did not notice; what it had done was never counted
     as done, and it fetched nothing any more."""
     up.start()
-    paths = [data / f"{name}.h5" for name in "abcd"]
-    held = at_work(data, up, paths[: len_of_pool(up)])
-    up.child("broker").kill()
-    for child in up.child("worker").children():
-        child.kill()
-    wait_for(lambda: up.said("a capture ended its process"), "the news")
+    paths = [data / f"{number}.h5" for number in range(len(os.sched_getaffinity(0)) + 2)]
+    size = len(os.sched_getaffinity(0))
+    wait_for(lambda: len(up.child("worker").children()) == size, "the pool")
+    pool = up.child("worker").children()
+    held = at_work(data, up, paths[: len(pool)])
+    up.process.send_signal(signal.SIGSTOP)  # it would start another broker too soon
+    try:
+        up.child("broker").kill()
+        for child in pool:
+            child.kill()
+        wait_for(lambda: not set(pool) & living(up.child("worker").children()), "their end")
+        wait_for(lambda: len(living(up.child("worker").children())) == len(pool), "others")
+    finally:
+        up.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: [e for e in up.records if e["event"].startswith("Couldn't ack")], "a failure")
     wait_for(lambda: up.said("started again"), "the broker")
     for each in held:
         each.close()
@@ -55,8 +66,8 @@ def test_a_worker_with_all_hands_full_goes_on_when_the_broker_was_killed(data, u
     wait_for(lambda: catalog.queue() == {"waiting": 0, "running": 0}, "every acknowledgement")
 
 
-def len_of_pool(up):
-    return len(wait_for(lambda: up.child("worker").children(), "the pool"))
+def living(processes):
+    return {each for each in processes if each.status() != psutil.STATUS_ZOMBIE}
 
 
 def test_a_capture_that_ended_while_the_broker_was_away_is_told_of(data, up):

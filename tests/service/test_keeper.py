@@ -32,7 +32,9 @@ def keep(monkeypatch):
         keeper.stop()
 
 
-def test_what_could_not_be_told_is_told_when_the_broker_is_there(keep, broker, catalog, tmp_path):
+def test_what_could_not_be_told_is_told_when_the_broker_is_there(
+    keep, broker, catalog, redis_client, tmp_path
+):
     """The socket is a link that is made later."""
     link = tmp_path / "late.sock"
     catalog.started(A, "p")
@@ -44,12 +46,13 @@ def test_what_could_not_be_told_is_told_when_the_broker_is_there(keep, broker, c
         late.cut_short(A, "died")
 
     keeper.tell(word)
+    redis_client.hset("vh5d:unacked", "tag", "a message")
     keeper.tell(lambda late: late.acknowledge("tag"))
     assert tried.wait(10)
     assert catalog.source(A).state is State.CAPTURING
     link.symlink_to(broker.socket)
     wait_for(lambda: catalog.source(A).state is State.FAILED, "the word")
-    wait_for(lambda: not keeper._words, "the other")
+    wait_for(lambda: not redis_client.hexists("vh5d:unacked", "tag"), "the other")
 
 
 def test_leases_of_captures_at_work_are_renewed(keep, catalog, redis_client):
