@@ -26,6 +26,10 @@ from typing import Any
 
 import redis
 
+# Whoever needs the catalog needs its client.
+from vh5d.service.address import REDIS_TIMEOUT as REDIS_TIMEOUT  # noqa: PLC0414
+from vh5d.service.address import connect as connect  # noqa: PLC0414
+
 PREFIX = "vh5d:"
 #: The Celery queue; kombu keeps unacknowledged messages in the hash `unacked` beside it.
 QUEUE = "captures"
@@ -46,9 +50,6 @@ LONGEST_CAPTURE = 6 * 3600
 LEASE = 30.0
 #: Seconds that a message may be on its way, while a worker is at work on others.
 LONGEST_WAY = 60.0
-#: Seconds after which a command to Redis counts as failed.
-REDIS_TIMEOUT = 5.0
-
 
 #: Why a capture is asked for: an event, a look at the disk, an earlier failure, a file that was
 #: written for longer than its policy waits.
@@ -121,17 +122,6 @@ class Source:
 
 
 _FIELDS = {field.name for field in fields(Source)}
-
-
-def connect(url: str) -> redis.Redis:
-    """A client; file names that are not UTF-8 survive the way there and back."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        encoding_errors="surrogateescape",
-        socket_timeout=REDIS_TIMEOUT,
-        socket_connect_timeout=REDIS_TIMEOUT,
-    )
 
 
 class Catalog:

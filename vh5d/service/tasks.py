@@ -24,14 +24,8 @@ from kombu.exceptions import OperationalError
 
 from vh5d.errors import BrokerError
 from vh5d.policy import Policy
-from vh5d.service.catalog import (
-    LONGEST_CAPTURE,
-    PREFIX,
-    QUEUE,
-    REDIS_TIMEOUT,
-    Catalog,
-    connect,
-)
+from vh5d.service.address import REDIS_TIMEOUT, celery_settings, connect
+from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, QUEUE, Catalog
 from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
 
@@ -55,9 +49,11 @@ def make_app(broker: str) -> Celery:
     Parameters
     ----------
     broker
-        `redis://…`, `rediss://…` or `unix:///path/to/socket`.
+        `redis://…`, `rediss://…`, `sentinel://…` or `unix:///path/to/socket`.
     """
-    app = Celery("vh5d", broker=_celery_url(broker), set_as_current=False)
+    address = celery_settings(broker)
+    transport = address.pop("broker_transport_options")
+    app = Celery("vh5d", set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -82,7 +78,9 @@ def make_app(broker: str) -> Celery:
             "socket_timeout": 30.0,
             "socket_connect_timeout": REDIS_TIMEOUT,
             "socket_keepalive": True,
+            **transport,
         },
+        **address,
     )
     return app
 
@@ -268,9 +266,3 @@ def _is_ours(message: Any) -> bool:
 def _end_connection() -> None:
     """Raise what a worker's event loop takes for the end of its connection."""
     raise redis.ConnectionError("a message could not be acknowledged")
-
-
-def _celery_url(broker: str) -> str:
-    if broker.startswith("unix://"):
-        return "redis+socket://" + broker.removeprefix("unix://")
-    return broker
