@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from vh5d.errors import PolicyError
 from vh5d.policy import examine, load_config, schema
-from vh5d.policy.model import Config, Policy, Settings
+from vh5d.policy.datasets import Datasets
+from vh5d.policy.model import Config, Policy
+from vh5d.policy.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "vh5d.yaml"
 
@@ -84,6 +87,85 @@ def test_brokers(write, broker):
     assert load_config(write(f"broker: {broker}\npolicies: [watch: /a]")).broker == broker
 
 
+def test_every_setting_takes_what_it_says(write, tmp_path):
+    config = load_config(
+        write("""\
+            maintenance: off
+            metrics: "[::1]:9464"
+            mail: {server: mail, from: a@b, user: me, password: 1234, tls: none, port: 25}
+            path_maps: [{from: 'D:\\data', to: /mnt/data}]
+            defaults: {retention: {keep_last: 3, keep_daily: 7}, limits: {read_rate: 50MB/s}}
+            policies:
+              - watch: data
+                symlinks: skip
+                observer: polling
+                poll_interval: 1m
+                min_interval: 5m
+                while_open: swmr
+                swmr_interval: 30s
+                datasets: {exclude: [/entry/log/**, "**/clock"]}
+                follow: yes
+                store_mode: 0640
+                store_group: lab
+                version_name: "{policy}-{sequence}"
+                exact: false
+                retention: {keep_daily: null, keep_within: 1y2w, keep_tagged: no}
+                limits: {concurrency: 2, file_size: 1.5 TB, store_quota: 2TiB, on_quota: refuse}
+                queue: big
+                priority: high
+                hooks: {after_capture: [~/bin/done, -v, 5]}
+                notify:
+                  - {webhook: https://hook.example/secret, on: failed, at_most: 1d}
+                  - {mail: lab@example.org}
+                  - {command: [tell]}
+                stale_after: 2d
+              - {watch: other, retention: null}
+            """)
+    )
+    assert (config.maintenance, config.metrics) == (None, "[::1]:9464")
+    assert config.mail is not None
+    assert (config.mail.from_, config.mail.tls, config.mail.port) == ("a@b", "none", 25)
+    assert [(each.from_, each.to) for each in config.path_maps] == [("D:\\data", "/mnt/data")]
+    policy, other = config.policies
+    assert (policy.symlinks, policy.observer, policy.poll_interval) == ("skip", "polling", 60.0)
+    assert (policy.min_interval, policy.swmr_interval) == (300.0, 30.0)
+    assert (policy.while_open, policy.follow, policy.exact) == ("swmr", True, False)
+    assert (policy.store_mode, policy.store_group) == (0o640, "lab")
+    assert (policy.queue, policy.priority, policy.stale_after) == ("big", "high", 2 * 86400.0)
+    retention, limits = policy.retention, policy.limits
+    assert retention is not None
+    assert (retention.keep_last, retention.keep_daily) == (3, None)
+    assert (retention.keep_within, retention.keep_tagged) == ((365 + 14) * 86400.0, False)
+    assert (limits.read_rate, limits.concurrency) == (50_000_000, 2)
+    assert (limits.file_size, limits.store_quota) == (1_500_000_000_000, 2 << 40)
+    assert limits.on_quota == "refuse"
+    assert policy.hooks.after_capture == (str(Path("~/bin/done").expanduser()), "-v", "5")
+    assert [each.at_most for each in policy.notify] == [86400.0, 3600.0, 3600.0]
+    assert policy.notify[0].on == ("failed",)
+    assert policy.version_template.render(7, datetime.now(UTC), policy="p", stem="s") == "p-7"
+    assert (other.retention, other.limits.read_rate) == (None, 50_000_000)
+    assert config.maintenance is None
+    assert "secret" not in repr(config)
+    assert "1234" not in repr(config) + config.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("/entry/data", True),
+        ("/entry/log", False),
+        ("/entry/log/a/b", False),
+        ("/a/clock", False),
+        ("/clock/inside", False),
+        ("/a/clocks", True),
+    ],
+)
+def test_datasets_that_count(path, counts):
+    assert Datasets(exclude=("/entry/log", "**/clock")).counts(path) is counts
+    assert Datasets().all
+    assert Datasets().counts(path)
+
+
 DURATION = "expected e.g. 500ms, 2s, 10m, 1h30m"
 BROKER = "expected embedded, redis://HOST:PORT/0, rediss://… or unix:///PATH"
 TEMPLATE = "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy}"
@@ -107,15 +189,16 @@ WRONG = [
     (
         "color: red\npolicies: [watch: /a]",
         ":1: color: unknown key; "
-        "expected one of broker, state, rescan, workers, defaults, policies",
+        "expected one of broker, state, rescan, workers, maintenance, path_maps, mail, metrics, "
+        "include, defaults, policies",
     ),
     (
-        POLICY + "while_open: swmr",
-        ":3: policies[0].while_open: 'swmr' is not a choice; expected 'wait' or 'skip'",
+        POLICY + "while_open: never",
+        ":3: policies[0].while_open: 'never' is not a choice; expected 'wait', 'swmr' or 'skip'",
     ),
     (
         POLICY + "while_open: no",
-        ":3: policies[0].while_open: 'no' is not a choice; expected 'wait' or 'skip'",
+        ":3: policies[0].while_open: 'no' is not a choice; expected 'wait', 'swmr' or 'skip'",
     ),
     (
         POLICY + "compression: lzma",
@@ -235,8 +318,7 @@ WRONG = [
     ),
     (
         "policies: [watch: /a]\ndefaults: {watch: /b}",
-        ":2: defaults.watch: unknown key; expected one of include, exclude, settle, max_wait, "
-        "while_open, store, compression, significant",
+        ":2: defaults.watch: unknown key; expected one of " + ", ".join(Settings.model_fields),
     ),
     (
         "policies: [watch: /a]\ndefaults: 5",
@@ -245,6 +327,129 @@ WRONG = [
     (
         POLICY + "settle: 1s\n    settle: 2s",
         ":4: 'settle' is given twice, first in line 3",
+    ),
+    # The settings that are blocks, or lists of them.
+    (
+        POLICY + "exact: maybe",
+        ":3: policies[0].exact: 'maybe' is neither true nor false; expected true or false",
+    ),
+    (
+        POLICY + "poll_interval: 1ms",
+        ":3: policies[0].poll_interval: this is too often; expected at least 100ms",
+    ),
+    (
+        POLICY + "store_mode: 0440",
+        ":3: policies[0].store_mode: 440 locks the owner out; "
+        "expected e.g. 0640, with read and write for the owner",
+    ),
+    (
+        POLICY + "store_mode: rw",
+        ":3: policies[0].store_mode: 'rw' is not a file mode; "
+        "expected e.g. 0640, with read and write for the owner",
+    ),
+    (
+        POLICY + "version_name: '{date}'",
+        ":3: policies[0].version_name: '{date}' would call two "
+        "versions the same without {sequence}; expected e.g. v{sequence}; "
+        "fields are {sequence} {date} {time} {policy} {stem}",
+    ),
+    (
+        POLICY + "version_name: '@{sequence}'",
+        ":3: policies[0].version_name: '@{sequence}' has more "
+        "than letters, digits and . _ + - in it; expected e.g. v{sequence}; "
+        "fields are {sequence} {date} {time} {policy} {stem}",
+    ),
+    (
+        POLICY + "datasets: {exclud: [/a]}",
+        ":3: policies[0].datasets.exclud: unknown key; did you mean exclude?",
+    ),
+    (
+        POLICY + "retention: {keep_tagged: true}",
+        ":3: policies[0].retention: keeps nothing; "
+        "expected at least one of keep_last, keep_daily and so on",
+    ),
+    (
+        POLICY + "retention: {keep_last: ten}",
+        ":3: policies[0].retention.keep_last: 'ten' is not "
+        "a number of versions; expected 0 to 1000000",
+    ),
+    (
+        POLICY + "retention:\n      keep_within: 2m",
+        ":4: policies[0].retention.keep_within: '2m' may "
+        "mean minutes (min) or months (mo); "
+        "expected e.g. 12h, 7d, 2w, 3mo (of 30 days), 1y (of 365)",
+    ),
+    (
+        POLICY + "retention: 5",
+        ":3: policies[0].retention: 5 is not a block of settings; expected keys with values",
+    ),
+    (
+        POLICY + "limits: {read_rate: 50 MB}",
+        ":3: policies[0].limits.read_rate: '50 MB' is not a rate; expected e.g. 50 MB/s",
+    ),
+    (
+        POLICY + "limits: {file_size: 5}",
+        ":3: policies[0].limits.file_size: 5 is not a size; expected e.g. 512 B, 10 MiB, 1.5 GB",
+    ),
+    (
+        POLICY + "limits: {store_quota: 0 B}",
+        ":3: policies[0].limits.store_quota: '0 B' is nothing; expected e.g. 512 B, 10 MiB, 1.5 GB",
+    ),
+    (
+        POLICY + "hooks: {after_capture: touch x}",
+        ":3: policies[0].hooks.after_capture: this is not "
+        "a program with its arguments; expected a list such as [/usr/local/bin/tell, --briefly]",
+    ),
+    (
+        POLICY + "hooks: {on_failure: [./tell]}",
+        ":3: policies[0].hooks.on_failure: the program is "
+        "not a name or an absolute path; "
+        "expected a list such as [/usr/local/bin/tell, --briefly]",
+    ),
+    (
+        POLICY + "notify: {mail: a@b}",
+        ":3: policies[0].notify: this is not a list; "
+        "expected a list, each with webhook, mail or command",
+    ),
+    (
+        POLICY + "notify:\n      - on: [failed]",
+        ":4: policies[0].notify[0]: is not one way to be "
+        "told; expected one of webhook, mail and command",
+    ),
+    (
+        POLICY + "notify:\n      - {command: [tell], on: [fire]}",
+        ":4: policies[0].notify[0].on: "
+        "'fire' is not an occasion; expected some of failed, stale, unclean, quota, verify",
+    ),
+    (
+        POLICY + "notify: [{webhook: 'ftp://secret'}]",
+        ":3: policies[0].notify[0].webhook: this is not a URL; expected https://…",
+    ),
+    (
+        POLICY + "notify: [{mail: a@b}]",
+        ":3: policies[0].notify: a notification by mail, but no "
+        "server that takes it; expected mail: {server, from}",
+    ),
+    (
+        "mail: {server: a, from: b}\npolicies: [watch: /a]",
+        ":1: mail.from: 'b' is not a mail address; expected e.g. lab@example.org",
+    ),
+    (
+        "mail: {server: a, form: a@b}\npolicies: [watch: /a]",
+        ":1: mail.from: is missing; expected some text (and 1 more problem)",
+    ),
+    (
+        "path_maps: [{from: /a}]\npolicies: [watch: /a]",
+        ":1: path_maps[0].to: is missing; expected the same directory as it is called here",
+    ),
+    (
+        "maintenance: 2 am\npolicies: [watch: /a]",
+        ":1: maintenance: '2 am' is not a time of day; expected e.g. 02:30, or off",
+    ),
+    (
+        "metrics: localhost\npolicies: [watch: /a]",
+        ":1: metrics: 'localhost' is not an address "
+        "to listen at; expected HOST:PORT such as 127.0.0.1:9464, or off",
     ),
     ("policies: [watch: /a", ":1: expected ',' or ']', but got '<stream end>'"),
     ("policies:\n\t- watch: /a", ":2: found character '\\t' that cannot start any token"),

@@ -46,7 +46,9 @@ def compile_glob(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
 def _component(part: str) -> str:
     text, i = "", 0
     while i < len(part):
-        closing = part.find("]", i + 2) if part[i] == "[" else -1
+        # A bracket that comes first, negated or not, is a member.
+        first = i + 3 if part.startswith("[!", i) else i + 2
+        closing = part.find("]", first) if part[i] == "[" else -1
         if part[i] == "*":
             # Several stars are one, for the same reason.
             text += "" if text.endswith("[^/]*") else "[^/]*"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from vh5d.errors import PolicyError
-from vh5d.policy.model import Config, Policy, Settings
+from vh5d.policy.model import Config
+from vh5d.policy.problems import describe
 from vh5d.policy.yaml_lines import Document, Location, YAMLError, parse
 
 _LARGEST = 1 << 20
@@ -104,56 +103,10 @@ def _problems(path: Path, document: Document, error: ValidationError) -> tuple[P
         own = location[0] != "policies" or location in document.lines
         if not own and location[2:] in in_defaults:
             continue
-        text, expected = _describe(each, location)
+        text, expected = describe(each, location)
         line = document.line_of(location)
         problems.append(Problem(path, line, _dotted(location), text, expected))
     return tuple(sorted(problems, key=lambda problem: problem.line or 0))
-
-
-_KEYS: dict[int, tuple[str, ...]] = {
-    depth: tuple(model.model_fields) for depth, model in ((0, Config), (1, Settings), (2, Policy))
-}
-_MISSING = {
-    "policies": "expected a list of policies, each with a watch",
-    "watch": "expected a directory, a file or a glob",
-}
-_NOT_A_BLOCK = ("{!r} is not a block of settings", "expected keys with values")
-_NOT_A_COUNT = ("{!r} is not a number of workers", "expected 1 to 256")
-_NOT_A_NAME = ("{!r} is not a name", "expected letters, digits, '.', '_', '-', at most 64")
-_DESCRIPTIONS = {
-    "dict_type": _NOT_A_BLOCK,
-    "greater_than_equal": _NOT_A_COUNT,
-    "int_type": _NOT_A_COUNT,
-    "less_than_equal": _NOT_A_COUNT,
-    "model_attributes_type": _NOT_A_BLOCK,
-    "model_type": _NOT_A_BLOCK,
-    "string_pattern_mismatch": _NOT_A_NAME,
-    "string_too_long": _NOT_A_NAME,
-    "string_too_short": ("{!r} is too short", "expected some text"),
-    "string_type": ("{!r} is not text", "expected text, in quotes if need be"),
-    "tuple_type": ("{!r} is not a list", "expected a list of policies"),
-}
-
-
-def _describe(error: Any, location: Location) -> tuple[str, str | None]:
-    """Return what is wrong and what was expected, of one of pydantic's errors."""
-    given, context = error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "policy":
-            return context["problem"], context["expected"]
-        case "extra_forbidden":
-            return "unknown key", _nearest(str(location[-1]), _KEYS[len(location) - 1])
-        case "missing":
-            return "is missing", _MISSING.get(str(location[-1]))
-        case "literal_error":
-            return f"{given!r} is not a choice", f"expected {context['expected']}"
-    text, expected = _DESCRIPTIONS.get(error["type"], ("{!r}: " + error["msg"], None))
-    return text.format(given), expected
-
-
-def _nearest(key: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
 
 
 def _dotted(location: Location) -> str:

@@ -5,115 +5,41 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from datetime import time
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from vh5d.errors import UsageError
+from vh5d.policy.block import Block
 from vh5d.policy.fields import (
     Broker,
     Duration,
+    Listening,
     Patterns,
     SomePatterns,
     StateDirectory,
+    TimeOfDay,
+    Workers,
     absolute,
-    base_of,
     reject,
+    seconds,
 )
 from vh5d.policy.globs import EXPECTED as GLOB_EXPECTED
 from vh5d.policy.match import Matcher, WatchedDirectory
+from vh5d.policy.reach import Mail, PathMap
+from vh5d.policy.settings import BLOCKS, Name, Settings, attempt
 from vh5d.policy.store_template import EXPECTED as TEMPLATE_EXPECTED
-from vh5d.policy.store_template import StoreTemplate, anchored
-from vh5d.policy.units import format_duration
-
-# HDF5 itself, netCDF-4, HDF-EOS5, NeXus, CXI (coherent imaging), H5Part (particles),
-# MATLAB 7.3, AnnData: the suffixes under which HDF5 files are written.
-DEFAULT_INCLUDE = (
-    "*.h5",
-    "*.hdf5",
-    "*.hdf",
-    "*.he5",
-    "*.nxs",
-    "*.nx5",
-    "*.nexus",
-    "*.nc",
-    "*.nc4",
-    "*.cxi",
-    "*.h5part",
-    "*.h5ad",
-    "*.mat",
-)
-DEFAULT_STORE = "{root}/.vh5d/{path}"
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Workers = Annotated[int, Field(strict=True, ge=1, le=256)]
+from vh5d.policy.store_template import StoreTemplate
+from vh5d.policy.version_template import VersionTemplate
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-class Settings(BaseModel):
-    """What a policy may leave to the ``defaults`` block, and that to the program."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    include: SomePatterns = Field(DEFAULT_INCLUDE, description="Which files, by name or path.")
-    exclude: Patterns = Field((), description="Which files and directories not.")
-    settle: Duration = Field(
-        2.0,
-        json_schema_extra={"default": "2s"},
-        description="Capture when a file was quiet for this long.",
-    )
-    max_wait: Duration = Field(
-        600.0,
-        validate_default=True,
-        json_schema_extra={"default": "10m"},
-        description="Capture after this long in any case.",
-    )
-    while_open: Literal["wait", "skip"] = Field(
-        "wait", description="A file that somebody has open for writing: wait, or leave it alone."
-    )
-    store: str = Field(DEFAULT_STORE, min_length=1, description="Where a file's versions go.")
-    compression: Literal["auto", "keep", "none", "zstd"] = Field(
-        "auto", description="What to do with data that the source did not compress."
-    )
-    significant: Literal["bytes", "content"] = Field(
-        "bytes", description="Whether a change of bytes without a change of content counts."
-    )
-
-    @field_validator("max_wait")
-    @classmethod
-    def _at_least_settle(cls, value: float, info: ValidationInfo) -> float:
-        settle = info.data.get("settle", 0.0)
-        if value < settle:
-            problem = f"{format_duration(value)} is shorter than settle"
-            reject(problem, f"expected at least {format_duration(settle)}")
-        return value
-
-    @field_validator("include", "exclude")
-    @classmethod
-    def _globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        _try(Matcher.build, (), value, (), expected=GLOB_EXPECTED)
-        return value
-
-    @field_validator("store")
-    @classmethod
-    def _anchored_template(cls, value: str, info: ValidationInfo) -> str:
-        _try(StoreTemplate.parse, value, expected=TEMPLATE_EXPECTED)
-        return anchored(value, base_of(info))
 
 
 class Policy(Settings):
@@ -126,7 +52,7 @@ class Policy(Settings):
     @classmethod
     def _absolute_globs(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         watch = tuple(absolute(entry, info) for entry in value)
-        _try(Matcher.build, watch, (), (), expected=GLOB_EXPECTED)
+        attempt(Matcher.build, watch, (), (), expected=GLOB_EXPECTED)
         return watch
 
     @model_validator(mode="after")
@@ -210,22 +136,38 @@ class Policy(Settings):
         """`store`, compiled."""
         return StoreTemplate.parse(self.store)
 
+    @cached_property
+    def version_template(self) -> VersionTemplate:
+        """`version_name`, compiled."""
+        return VersionTemplate.parse(self.version_name)
 
-class Config(BaseModel):
+
+class Config(Block):
     """All settings of a service."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="vh5d configuration")
+    model_config = ConfigDict(title="vh5d configuration")
 
-    broker: Broker = Field("embedded", description="The queue: a private one, or a URL.")
+    broker: Broker = Field(
+        "embedded", repr=False, description="The queue: a private one, or a URL."
+    )
     state: StateDirectory = Field(
         None, description="Where the service keeps its socket, queue and logs."
     )
-    rescan: Duration = Field(
-        300.0, json_schema_extra={"default": "5m"}, description="Look at everything this often."
-    )
+    rescan: Duration = seconds(300.0, "Look at everything this often.")
     workers: Workers = Field(
         default_factory=_cores, description="Captures at a time; the number of cores."
     )
+    maintenance: TimeOfDay = Field(
+        time(2, 30),
+        json_schema_extra={"default": "02:30"},
+        description="When retention is applied each night, in local time; off: never.",
+    )
+    path_maps: tuple[PathMap, ...] = Field(
+        (), description="What directories are called on other hosts, and here."
+    )
+    mail: Mail | None = Field(None, description="The server for notifications by mail.")
+    metrics: Listening = Field(None, description="HOST:PORT where Prometheus finds metrics.")
+    include: Patterns = Field((), description="Other YAML files, whose policies are added.")
     defaults: Settings = Field(Settings(), description="What policies leave out.")
     policies: tuple[Policy, ...] = Field(description="The first that matches a file has it.")
 
@@ -241,7 +183,7 @@ class Config(BaseModel):
         policies = []
         for each in value["policies"]:
             if isinstance(each, dict):
-                merged = {**common, **each}
+                merged = {**common, **each, **_merged_blocks(common, each)}
                 if "name" not in each:
                     merged["name"] = _free_name(each.get("watch"), taken)
                     taken.append(merged["name"])
@@ -275,6 +217,21 @@ class Config(BaseModel):
                     problem = f"policy {value[j].name!r} keeps other files in the same stores"
                     reject(problem, "expected {root} or {policy} in it", key=f"{i}.store")
         return value
+
+    @field_validator("path_maps", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        if value is not None and not isinstance(value, list | tuple):
+            reject("this is not a list", "expected a list, each with from and to")
+        return value or ()
+
+    @model_validator(mode="after")
+    def _mail_can_go(self) -> Self:
+        for i, policy in enumerate(self.policies):
+            if self.mail is None and any(each.mail for each in policy.notify):
+                problem = "a notification by mail, but no server that takes it"
+                reject(problem, "expected mail: {server, from}", key=f"policies.{i}.notify")
+        return self
 
     def policy(self, name: str) -> Policy:
         """Return the policy called `name`.
@@ -314,6 +271,15 @@ def schema() -> dict[str, Any]:
     return schema
 
 
+def _merged_blocks(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the blocks that both have, each with the keys of both."""
+    return {
+        name: {**common[name], **own[name]}
+        for name in BLOCKS
+        if isinstance(common.get(name), dict) and isinstance(own.get(name), dict)
+    }
+
+
 def _free_name(watch: object, taken: Collection[object]) -> str:
     first = watch[0] if isinstance(watch, list | tuple) and watch else watch
     words = re.findall(
@@ -323,10 +289,3 @@ def _free_name(watch: object, taken: Collection[object]) -> str:
     name = words[0][:60] if words else "policy"
     candidates = chain([name], (f"{name}-{i}" for i in count(2)))
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _try(make: Callable[..., object], *arguments: object, expected: str) -> None:
-    try:
-        make(*arguments)
-    except ValueError as error:
-        reject(str(error), expected)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|min|s|m|h|d)")
-_LONGEST_S = 100 * 365 * 86400.0
+_DAY_S = 86400.0
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SECONDS |= {"d": _DAY_S, "w": 7 * _DAY_S, "mo": 30 * _DAY_S, "y": 365 * _DAY_S}
+_UNITS = "ms|min|mo|s|m|h|d|w|y"
+_DURATION_PART = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({_UNITS})(?![A-Za-z])")
+_LONGEST_S = 100 * 365 * _DAY_S
 
-DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)? ?(ms|min|s|m|h|d) ?)+$"
+DURATION_PATTERN = rf"^([0-9]+(\.[0-9]+)? ?({_UNITS}) ?)+$"
 DURATION_EXPECTED = "expected e.g. 500ms, 2s, 10m, 1h30m"
+PERIOD_EXPECTED = "expected e.g. 12h, 7d, 2w, 3mo (of 30 days), 1y (of 365)"
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -19,12 +23,14 @@ _BYTES: dict[str, int] = {
 }
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 SIZE_EXPECTED = "expected e.g. 512 B, 10 MiB, 1.5 GB"
+RATE_EXPECTED = "expected e.g. 50 MB/s"
 
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration like ``500ms``, ``2s``, ``10m`` or ``1h30m``.
 
-    Units are ms, s, m (or min), h and d, the larger before the smaller, each once.
+    Units are ms, s, m (or min), h, d, w, mo (30 days) and y (365 days), the larger
+    before the smaller, each once.
 
     Raises
     ------
@@ -45,6 +51,21 @@ def parse_duration(text: str) -> float:
         raise ValueError(message)
     if seconds > _LONGEST_S:
         message = f"{text!r} is longer than a hundred years"
+        raise ValueError(message)
+    return seconds
+
+
+def parse_period(text: str) -> float:
+    """Seconds of a long duration like ``7d``, ``2w``, ``3mo`` or ``1y``.
+
+    Raises
+    ------
+    ValueError
+        As of `parse_duration`; and for ``m``, which some programs take for months.
+    """
+    seconds = parse_duration(text)
+    if re.search(r"m(?![A-Za-z])", text):
+        message = f"{text!r} may mean minutes (min) or months (mo)"
         raise ValueError(message)
     return seconds
 
@@ -75,6 +96,21 @@ def parse_size(text: str) -> int:
         message = f"{text!r} is not a size"
         raise ValueError(message)
     return round(float(size[1]) * _BYTES[size[2].lower()])
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second of a rate like ``50 MB/s``.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong, without what was expected (`RATE_EXPECTED`).
+    """
+    rate = re.fullmatch(r"(.*)/ ?s", text.strip())
+    if rate is None or not _SIZE.fullmatch(rate[1].strip()):
+        message = f"{text!r} is not a rate"
+        raise ValueError(message)
+    return parse_size(rate[1])
 
 
 def format_size(nbytes: int) -> str:
