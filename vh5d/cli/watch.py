@@ -34,6 +34,8 @@ def command(
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_config
     from vh5d.service.catalog import Catalog, connect
+    from vh5d.service.notify import Notifier
+    from vh5d.service.pulse import LifeSigns
     from vh5d.service.signals import StopRequests
     from vh5d.service.tasks import Queue, make_app
     from vh5d.service.watcher import Watcher
@@ -45,4 +47,9 @@ def command(
     settings = chosen_config(told, directories)
     url = chosen_broker(broker, settings)
     catalog = Catalog(connect(url))
-    Watcher(settings, catalog, Queue(make_app(url), catalog), polling=polling).run(stop)
+    watcher = Watcher(settings, catalog, Queue(make_app(url), catalog), polling=polling)
+    # Below `vh5d up` that one tells, of all its processes together.
+    notifier = Notifier() if parent is None else Notifier({})
+    signs = LifeSigns(notifier, watcher.ailment)
+    watcher.run(stop, signs)
+    signs.end()

@@ -36,6 +36,7 @@ def command(
     For many machines, systemd or compose. SIGTERM: finish what is at work, then end.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_config
+    from vh5d.service.notify import Notifier
     from vh5d.service.tasks import run_worker
 
     told = Told.of(ctx)
@@ -43,4 +44,7 @@ def command(
     settings = chosen_config(told, directories)
     url = chosen_broker(broker, settings)
     policies = {policy.name: policy for policy in settings.policies}
-    sys.exit(run_worker(url, policies, concurrency=concurrency or settings.workers))
+    # Below `vh5d up` that one tells, of all its processes together.
+    notifier = Notifier() if parent is None else Notifier({})
+    several = concurrency or settings.workers
+    sys.exit(run_worker(url, policies, concurrency=several, notifier=notifier))

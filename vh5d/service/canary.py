@@ -77,6 +77,8 @@ class Canary:
         self._began: float | None = None
         self._sing_at = 0.0
         self._unheard_since: float | None = None
+        self._thread: threading.Thread | None = None
+        self.was_heard = False
         self.identity: Identity | None = None
         self.watched: Identity | None = None
         self.mount = False
@@ -84,7 +86,8 @@ class Canary:
 
     def start(self) -> None:
         """Begin; returns after the first look, or when the root takes too long for that."""
-        threading.Thread(target=self._live, name=f"canary {self.root}", daemon=True).start()
+        self._thread = threading.Thread(target=self._live, name=f"canary {self.root}", daemon=True)
+        self._thread.start()
         self._looked.wait(self._habits.hung_after)
 
     def stop(self) -> None:
@@ -105,6 +108,18 @@ class Canary:
         """An event told of this path."""
         if path == str(self.path):
             self._unheard_since = None
+            self.was_heard = True
+
+    def ailment(self) -> str | None:
+        """What a start of the whole process might cure; None: nothing.
+
+        Where it was never heard, or where the root hangs, that would cure nothing.
+        """
+        if self._thread is not None and not self._thread.is_alive() and not self._stop.is_set():
+            return f"nobody looks at {self.root} any more"
+        if self.was_heard and self.lost() and not self.hangs():
+            return f"events of {self.root} do not arrive any more"
+        return None
 
     def begin_anew(self, watched: Identity | None) -> None:
         """Another watch is on the root, or none. A canary that was lost is until it is heard."""

@@ -46,6 +46,10 @@ class Keeper:
         """Begin."""
         self._thread.start()
 
+    def ailment(self) -> str | None:
+        """What is wrong with it; None: nothing."""
+        return None if self._thread.is_alive() else "nobody tells the catalog any more"
+
     def stop(self) -> None:
         """End; what was not told then, the leases tell."""
         self._stop.set()

@@ -213,6 +213,14 @@ class DirectoryObserver:
         """How well each root is seen."""
         return [each.health() for each in self._watched.values()]
 
+    def ailment(self) -> str | None:
+        """What a start of the whole process might cure; None: nothing."""
+        observers = (self._native, self._poller)
+        if not all(each.is_alive() for each in observers if each is not None):
+            return "an observer died"
+        ailments = (each.canary.ailment() for each in self._watched.values())
+        return next(filter(None, ailments), None)
+
     def hung(self) -> list[Path]:
         """Roots that do not answer: whoever asks them hangs, too."""
         return [path for path, each in self._watched.items() if each.canary.hangs()]

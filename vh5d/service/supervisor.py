@@ -38,6 +38,8 @@ TICK = 0.1
 STOP_TIMEOUT = 60.0
 #: Seconds without a sign of life after which the watcher is started again.
 WATCHER_SILENT = 60.0
+#: Seconds without an answer of a private broker after which the service is not well.
+BROKER_SILENT = 60.0
 #: Counting the catalog takes at most this part of the time.
 OVERVIEW_SHARE = 0.05
 
@@ -111,6 +113,8 @@ class Supervisor:
         self._notifier = Notifier()
         self._records: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._heard = time.monotonic()
+        self._answered = time.monotonic()
+        self._ailment: str | None = None
         self._overview_at = 0.0
         self._sign_of_life_at = 0.0
         state = plan.state_directory
@@ -198,14 +202,20 @@ class Supervisor:
         if now >= self._overview_at:
             self._look_at_catalog(now)
         interval = self._notifier.watchdog_interval
-        healthy = all(child.alive for child in self._children)
-        if interval is not None and healthy and now - self._sign_of_life_at >= interval:
+        if interval is not None and self._is_well(now) and now - self._sign_of_life_at >= interval:
             self._notifier.alive()
             self._sign_of_life_at = now
+
+    def _is_well(self, now: float) -> bool:
+        """Whether every process is there and does what it should, as far as it says."""
+        answers = self._broker is None or now - self._answered < BROKER_SILENT
+        return answers and self._ailment is None and all(child.alive for child in self._children)
 
     def _show(self, record: dict[str, Any]) -> None:
         if record.get("process") == "watch":
             self._heard = time.monotonic()
+            if record["event"] == "alive":
+                self._ailment = record.get("ailment")
         if record["event"] == "watching":
             self._notifier.ready(self._plan.introduction().lines()[0])
         elif record.get("level") != "debug":
@@ -218,6 +228,7 @@ class Supervisor:
         except redis.RedisError:
             self._overview_at = now + 1.0
             return
+        self._answered = time.monotonic()
         self._view.overview(Overview(states, queue["waiting"], queue["running"]))
         self._overview_at = now + max(1.0, (time.monotonic() - now) / OVERVIEW_SHARE)
 

@@ -28,6 +28,8 @@ from vh5d.service.address import REDIS_TIMEOUT, celery_settings, connect
 from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, QUEUE, Catalog
 from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
+from vh5d.service.notify import Notifier
+from vh5d.service.pulse import LifeSigns, Pulse
 
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
@@ -37,6 +39,8 @@ SHORTEST_LIMIT = 120.0
 SLOWEST = 1e6
 #: Seconds from a message that could not be acknowledged to a new connection: others may follow.
 RECONNECT_PAUSE = 0.2
+#: Seconds between two beats of the worker's loop.
+BEAT = 1.0
 #: A child is replaced after so many captures: whatever HDF5 leaks, leaks no further.
 TASKS_PER_CHILD = 500
 
@@ -123,13 +127,17 @@ def time_limit(path: Path) -> float:
     return min(LONGEST_CAPTURE, SHORTEST_LIMIT + size / SLOWEST)
 
 
-def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) -> int:
+def run_worker(
+    broker: str, policies: dict[str, Policy], *, concurrency: int, notifier: Notifier
+) -> int:
     """Work on captures until SIGTERM or SIGINT; the exit status.
 
     Parameters
     ----------
     concurrency
         Captures at a time, each in a process of its own: a hostile file ends that one.
+    notifier
+        Is told when the worker is connected, that it lives, and when it ends.
     """
     # In the parent, so that a child begins its first capture at once. No file is open yet.
     from vh5d.service.attempt import Attempt
@@ -138,6 +146,8 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     app = make_app(broker)
     children: dict[str, Attempt] = {}
     keeper = Keeper(Catalog(connect(broker)))
+    pulse = Pulse()
+    signs = LifeSigns(notifier, lambda: pulse.ailment() or keeper.ailment())
 
     @app.task(name=TASK, Request=_request_class(keeper, lambda: worker.hub))
     def capture_source(path: str, policy: str) -> None:
@@ -156,10 +166,18 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
         for name in ("celery", "kombu", "amqp"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
+    @signals.worker_ready.connect(weak=False)
+    def be_ready(**_: Any) -> None:
+        signs.begin(f"captures {concurrency} files at a time")
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def be_stopping(**_: Any) -> None:
+        signs.stopping()
+
     keeper.start()
     # JSON only, so what it warns root of cannot be sent.
     warnings.simplefilter("ignore", SecurityWarning)
-    app.conf.worker_consumer = _Doorkeeper
+    app.conf.worker_consumer = _consumer_class(pulse)
     worker = app.Worker(
         pool="prefork",
         concurrency=concurrency,
@@ -171,6 +189,7 @@ def run_worker(broker: str, policies: dict[str, Policy], *, concurrency: int) ->
     )
     worker.start()
     keeper.stop()
+    signs.end()
     return int(worker.exitcode or 0)
 
 
@@ -254,6 +273,23 @@ class _Doorkeeper(Consumer):  # type: ignore[misc]
                 message.reject_log_error(logging.getLogger(__name__), self.connection_errors)
 
         return on_task_received
+
+
+def _consumer_class(pulse: Pulse) -> type[_Doorkeeper]:
+    """The doorkeeper whose loop beats."""
+
+    class BeatingConsumer(_Doorkeeper):
+        def register_with_event_loop(self, hub: Any) -> None:
+            super().register_with_event_loop(hub)
+            pulse.beat()
+            hub.call_repeatedly(BEAT, pulse.beat)
+
+        def ensure_connected(self, conn: Any) -> Any:
+            # It tries for ever: a broker that is away is no reason to start anew.
+            with pulse.waiting():
+                return super().ensure_connected(conn)
+
+    return BeatingConsumer
 
 
 def _is_ours(message: Any) -> bool:

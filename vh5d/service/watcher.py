@@ -28,6 +28,7 @@ from vh5d.service.inbox import Batch, Change, Inbox, Kind
 from vh5d.service.looks import Looks
 from vh5d.service.observer import HABITS, DirectoryObserver
 from vh5d.service.presence import is_absent, was_deleted
+from vh5d.service.pulse import LifeSigns, Pulse
 from vh5d.service.roots import Root
 from vh5d.service.settle import Settle, Timing
 from vh5d.service.sight import RootHealth, Sight
@@ -126,26 +127,45 @@ class Watcher:
         self._lost = _Alarm(LOST_PAUSE, now + LOST_PAUSE)
         self._rescan = _Alarm(config.rescan, now)
         self.inbox = Inbox(self._clock)
+        self._pulse = Pulse(clock=self._clock)
         self._looks = Looks(catalog, config, self.inbox, self._clock)
         self._observer = DirectoryObserver(
             _roots(config.policies), self.inbox, self._ignored, polling=polling, habits=habits
         )
 
-    def run(self, stop: StopRequests) -> None:
-        """Watch until asked to stop, which is noticed within `LONGEST_SLEEP` seconds."""
+    def run(self, stop: StopRequests, signs: LifeSigns | None = None) -> None:
+        """Watch until asked to stop, which is noticed within `LONGEST_SLEEP` seconds.
+
+        Parameters
+        ----------
+        signs
+            To be told when it watches, and when it ends.
+        """
         self._observer.start()
         log.info("watching", roots=[str(root.path) for root in _roots(self._config.policies)])
         for path in self._observer.unwatched_roots():
             log.warning("not there, to be watched when it is", path=str(path))
+        self._pulse.beat()
+        if signs is not None:
+            signs.begin(
+                "watching " + ", ".join(str(root.path) for root in _roots(self._config.policies))
+            )
         try:
             while not stop.is_set():
                 self.step()
                 self._sleep(stop)
         finally:
+            if signs is not None:
+                signs.stopping()
             self._observer.stop()
+
+    def ailment(self) -> str | None:
+        """What is wrong, and might be cured by starting anew; None: nothing. From any thread."""
+        return self._pulse.ailment() or self._observer.ailment()
 
     def step(self) -> None:
         """One round of the loop."""
+        self._pulse.beat()
         now = self._clock()
         self._take_in(self.inbox.take())
         if self._check.rings(now):
@@ -167,7 +187,8 @@ class Watcher:
         self._hung = self._observer.hung()
         self._heed_health()
         # The supervisor takes silence for a thread that hangs.
-        log.debug("alive", settling=len(self._settle), unsent=len(self._ready))
+        ailment = self._observer.ailment()
+        log.debug("alive", settling=len(self._settle), unsent=len(self._ready), ailment=ailment)
 
     def _heed_health(self) -> None:
         """Say how well the roots are seen, and look into those that are seen again."""
