@@ -107,12 +107,14 @@ class Attempt:
             self.catalog.unclaim(path)
             return None
         before = self.catalog.started(path, policy.name)
+        log.info("begun", path=str(path), policy=policy.name, attempts=before.attempts)
         try:
             return self._capture(path, policy, root, before)
         except SourceMissingError as error:
             if is_absent(path) and not was_deleted(path, root, before):
                 return self._postpone_passing(path, policy, before, error)
             self.catalog.missing(path)
+            log.info("missing", path=str(path))
             return State.MISSING
         except _PASSING as error:
             return self._postpone_passing(path, policy, before, error)
@@ -133,9 +135,9 @@ class Attempt:
             stat = FileStat.of(source.stat())
             head = source.superblock()
         if before.attempts >= MOST_ATTEMPTS + MOST_UNPARSED:
-            return self._give_up(path, root, stat, f"it ended {before.attempts} workers")
+            return self._give_up(path, root, before, stat, f"it ended {before.attempts} workers")
         if stat.size == 0:
-            return self._give_up(path, root, stat, "empty", state=State.UNREADABLE)
+            return self._give_up(path, root, before, stat, "empty", state=State.UNREADABLE)
         if before.busy == 0 and (head is None or head.eof > stat.size):
             # Perhaps somebody we cannot see has not finished writing it.
             raise SourceBusyError("not a whole HDF5 file yet")
@@ -169,6 +171,8 @@ class Attempt:
             path,
             case.stat,
             state=state,
+            before=case.before,
+            changed=result.changed,
             error=error,
             root_inode=_inode(case.root),
             store=str(result.store),
@@ -189,7 +193,7 @@ class Attempt:
                 kept_as=result.kept_as,
             )
         else:
-            log.debug("unchanged", path=str(path))
+            log.info("unchanged", path=str(path))
         return state
 
     def _known_to_store(self, case: _Case) -> VersionInfo | None:
@@ -208,24 +212,29 @@ class Attempt:
             case.path,
             case.stat,
             state=state,
+            before=case.before,
             root_inode=_inode(case.root),
             store=str(case.store),
             version=last.name,
             kept_as=last.kept_as,
             bytes_added=last.bytes_added,
         )
+        log.info("unchanged", path=str(case.path))
         return state
 
     def _give_up(
         self,
         path: Path,
         root: Path,
+        before: Source,
         stat: FileStat | None,
         error: str,
         state: State = State.FAILED,
     ) -> State:
         log.error("given up until it changes", path=str(path), error=error)
-        self.catalog.given_up(path, stat, error, state=state, root_inode=_inode(root))
+        self.catalog.given_up(
+            path, stat, error, state=state, root_inode=_inode(root), before=before
+        )
         return state
 
     def _postpone_passing(
@@ -241,6 +250,7 @@ class Attempt:
             state=State.SETTLING,
             attempts=before.attempts,
             busy=busy,
+            before=before,
         )
         return State.SETTLING
 
@@ -250,7 +260,7 @@ class Attempt:
             attempts = min(attempts, MOST_ATTEMPTS - 1)  # the disk's fault: never given up
         state = State.UNREADABLE if isinstance(error, SourceUnreadableError) else State.FAILED
         if attempts >= MOST_ATTEMPTS:
-            return self._give_up(path, root, _stat(path), str(error), state)
+            return self._give_up(path, root, before, _stat(path), str(error), state)
         pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 16), LONGEST_PAUSE)
         log.warning("failed", path=str(path), error=str(error), attempts=attempts)
         self.catalog.postponed(
@@ -260,6 +270,7 @@ class Attempt:
             state=state,
             attempts=attempts,
             busy=before.busy,
+            before=before,
         )
         return state
 

@@ -19,12 +19,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import redis
+
+from vh5d.service import statistics
 
 # Whoever needs the catalog needs its client.
 from vh5d.service.address import REDIS_TIMEOUT as REDIS_TIMEOUT  # noqa: PLC0414
@@ -33,7 +35,8 @@ from vh5d.service.address import connect as connect  # noqa: PLC0414
 PREFIX = "vh5d:"
 #: The Celery queue; kombu keeps unacknowledged messages in the hash `unacked` beside it.
 QUEUE = "captures"
-EVENTS_KEPT = 1000
+#: Events that are remembered, at least: those of a night.
+EVENTS_KEPT = 10_000
 #: Seconds that the last word of a watcher is remembered.
 ROOTS_KEPT = 3600
 BATCH = 500
@@ -89,7 +92,9 @@ class Source:
     """One source. Times are seconds since the epoch.
 
     `size`, `mtime_ns`, `inode` and `device` are those of the state that was last dealt with:
-    captured, or given up; `root_inode` is that of the watched directory at that time.
+    captured, or given up; `root_inode` is that of the watched directory at that time. `capture` is
+    the id of the capture that was asked for last; `settled_at` is when the state had come to rest
+    that is being captured.
     """
 
     path: str = ""
@@ -112,6 +117,8 @@ class Source:
     bytes_added: int | None = None
     seconds: float | None = None
     captured_at: float | None = None
+    capture: str | None = None
+    settled_at: float | None = None
 
     @property
     def stat(self) -> FileStat | None:
@@ -214,12 +221,19 @@ class Catalog:
             self._put(pipeline, path, policy=policy, state=State.SETTLING)
         pipeline.execute()
 
-    def claim(self, path: Path, policy: str, cause: str) -> bool:
-        """Take the one place in the queue that a file has; False: it is taken."""
+    def capture_of(self, path: Path) -> str | None:
+        """The id of the capture that was last asked for."""
+        found: Any = self._redis.hget(_key(path), "capture")
+        return str(json.loads(found)) if found and found != "null" else None
+
+    def claim(self, path: Path, policy: str, cause: str, capture: str | None = None) -> bool:
+        """Take the one place in the queue that a file has, for `capture`; False: it is taken."""
         free = self._redis.zadd(PREFIX + "pending", {str(path): self._clock()}, nx=True)
         if free:
             pipeline = self._redis.pipeline(transaction=False)
-            self._put(pipeline, path, policy=policy, state=State.QUEUED, cause=cause)
+            self._put(
+                pipeline, path, policy=policy, state=State.QUEUED, cause=cause, capture=capture
+            )
             pipeline.zrem(PREFIX + "retry", str(path))
             pipeline.execute()
         return bool(free)
@@ -237,7 +251,7 @@ class Catalog:
         if before is not None:
             self._put(pipeline, source, state=State.MISSING, moved_from=None, next_try=None)
         pipeline.zrem(PREFIX + "retry", str(source))
-        self._tell(pipeline, source, "renamed", to=str(target))
+        self._tell(pipeline, source, "renamed", policy=policy, to=str(target))
         pipeline.execute()
 
     def missing(self, path: Path, deleted: Callable[[Source], bool] = lambda _before: True) -> None:
@@ -255,9 +269,10 @@ class Catalog:
         if not deleted(before):
             return
         pipeline = self._redis.pipeline()
-        self._put(pipeline, path, state=State.MISSING, error=None, next_try=None, attempts=0)
+        gone = {"error": None, "next_try": None, "attempts": 0, "settled_at": None}
+        self._put(pipeline, path, state=State.MISSING, **gone)
         pipeline.zrem(PREFIX + "retry", str(path))
-        self._tell(pipeline, path, "missing")
+        self._tell(pipeline, path, "missing", policy=before.policy)
         pipeline.execute()
 
     # What a capture says.
@@ -265,6 +280,8 @@ class Catalog:
     def started(self, path: Path, policy: str) -> Source:
         """An attempt begins; what was known before it."""
         before = self.source(path) or Source(path=str(path))
+        asked: Any = self._redis.zscore(PREFIX + "pending", str(path))
+        before = replace(before, policy=policy, settled_at=before.settled_at or asked)
         until = self._clock() + LEASE
         pipeline = self._redis.pipeline()
         pipeline.zrem(PREFIX + "pending", str(path))
@@ -275,6 +292,7 @@ class Catalog:
             state=State.CAPTURING,
             attempts=before.attempts + 1,
             next_try=None,
+            settled_at=before.settled_at,
         )
         pipeline.zadd(PREFIX + "retry", {str(path): until})
         pipeline.execute()
@@ -295,8 +313,25 @@ class Catalog:
         pipeline.hdel(PREFIX + "unacked", message)
         pipeline.execute()
 
-    def captured(self, path: Path, stat: FileStat, *, state: State, **known: Any) -> None:
-        """The state of the file that `stat` tells of is kept."""
+    def captured(
+        self,
+        path: Path,
+        stat: FileStat,
+        *,
+        state: State,
+        before: Source | None = None,
+        changed: bool = False,
+        **known: Any,
+    ) -> None:
+        """The state of the file that `stat` tells of is kept.
+
+        Parameters
+        ----------
+        before
+            What `started` said.
+        changed
+            Whether that made a version.
+        """
         known.setdefault("error", None)
         pipeline = self._redis.pipeline()
         self._put(
@@ -307,16 +342,34 @@ class Catalog:
             busy=0,
             next_try=None,
             moved_from=None,
+            settled_at=None,
             captured_at=self._clock(),
             **asdict(stat),
             **known,
         )
         pipeline.zrem(PREFIX + "retry", str(path))
-        self._tell(pipeline, path, "captured", **known)
+        about = self._end(
+            pipeline,
+            before,
+            "version" if changed else "unchanged",
+            seconds=known.get("seconds"),
+            source_bytes=stat.size,
+            stored_bytes=known.get("bytes_added"),
+        )
+        told = {"state": state, "changed": changed, "size": stat.size, **about, **known}
+        self._tell(pipeline, path, "captured", **told)
         pipeline.execute()
 
     def postponed(
-        self, path: Path, delay: float, error: str, *, state: State, attempts: int, busy: int
+        self,
+        path: Path,
+        delay: float,
+        error: str,
+        *,
+        state: State,
+        attempts: int,
+        busy: int,
+        before: Source | None = None,
     ) -> None:
         """An attempt failed; the next one is `delay` seconds away."""
         next_try = self._clock() + delay
@@ -331,7 +384,10 @@ class Catalog:
             next_try=next_try,
         )
         pipeline.zadd(PREFIX + "retry", {str(path): next_try})
-        self._tell(pipeline, path, str(state), error=error, next_try=next_try)
+        outcome: statistics.Outcome = "postponed" if state is State.SETTLING else "failed"
+        about = self._end(pipeline, before, outcome)
+        told = {"error": error, "next_try": next_try, "attempts": attempts, **about}
+        self._tell(pipeline, path, str(state), **told)
         pipeline.execute()
 
     def given_up(
@@ -342,6 +398,7 @@ class Catalog:
         *,
         state: State,
         root_inode: int | None = None,
+        before: Source | None = None,
     ) -> None:
         """No further attempt until the file changes."""
         pipeline = self._redis.pipeline()
@@ -353,10 +410,12 @@ class Catalog:
             attempts=0,
             busy=0,
             next_try=None,
+            settled_at=None,
             **(asdict(stat) | {"root_inode": root_inode} if stat else {}),
         )
         pipeline.zrem(PREFIX + "retry", str(path))
-        self._tell(pipeline, path, str(state), error=error)
+        about = self._end(pipeline, before, "failed")
+        self._tell(pipeline, path, str(state), error=error, next_try=None, **about)
         pipeline.execute()
 
     def cut_short(self, path: Path, error: str, *, blame: bool = True) -> None:
@@ -378,6 +437,7 @@ class Catalog:
                 state=State.FAILED,
                 attempts=attempts,
                 busy=source.busy,
+                before=source,
             )
 
     def restart_queue(self) -> None:
@@ -417,6 +477,20 @@ class Catalog:
         }
         pipeline.hset(_key(path), mapping=mapping)
         pipeline.zadd(PREFIX + "sources", {str(path): self._clock()})
+
+    def _end(
+        self,
+        pipeline: redis.client.Pipeline,
+        before: Source | None,
+        outcome: statistics.Outcome,
+        **figures: Any,
+    ) -> dict[str, Any]:
+        """Count an attempt that ended; what its event says of it."""
+        if before is None or not before.policy:
+            return {}
+        now, settled_at = self._clock(), before.settled_at
+        statistics.count(pipeline, now, before.policy, outcome, settled_at=settled_at, **figures)
+        return {"policy": before.policy, "capture": before.capture}
 
     def _tell(
         self, pipeline: redis.client.Pipeline, path: Path | str, event: str, **values: Any

@@ -83,6 +83,8 @@ class LineView:
 
     def record(self, record: dict[str, Any]) -> None:
         """Write a line."""
+        if self._style == "text" and record.get("event") in logs.STEPS:
+            return
         record.setdefault("timestamp", datetime.now().astimezone().isoformat())
         line = logs.json_line(record) if self._style == "json" else logs.text_line(record)
         sys.stdout.write(line + "\n")
@@ -124,7 +126,7 @@ class LiveView:
             self._versions.append(record)
             self._count += 1
             self._added += int(record.get("bytes_added") or 0)
-        elif record.get("level") != "debug":
+        elif record.get("level") != "debug" and record.get("event") not in logs.STEPS:
             self._messages.append(record)
         self._draw()
 

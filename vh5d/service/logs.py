@@ -17,6 +17,8 @@ Format = Literal["text", "json"]
 
 #: Fields of a record that are not the event's own.
 _FRAME = ("timestamp", "level", "logger", "event", "process")
+#: Steps of a capture on its way: for who follows one through the log, by its id.
+STEPS = frozenset({"asked", "begun", "unchanged"})
 _QUIET = ("celery", "kombu", "amqp", "watchdog", "asyncio")
 
 
@@ -31,6 +33,7 @@ def configure(write: Callable[[str], None], style: Format, level: int = logging.
         How a line looks.
     """
     shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

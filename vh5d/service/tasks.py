@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from kombu.exceptions import OperationalError
 from vh5d.errors import BrokerError
 from vh5d.policy import Policy
 from vh5d.service.address import REDIS_TIMEOUT, celery_settings, connect
-from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, QUEUE, Catalog
+from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, QUEUE, RETRY, Catalog
 from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
 from vh5d.service.notify import Notifier
@@ -43,6 +44,8 @@ RECONNECT_PAUSE = 0.2
 BEAT = 1.0
 #: A child is replaced after so many captures: whatever HDF5 leaks, leaks no further.
 TASKS_PER_CHILD = 500
+#: Of a capture's id: sixteen hexadecimal digits, or what an earlier release called it (a UUID).
+LONGEST_ID = 36
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -104,11 +107,20 @@ class Queue:
         BrokerError
             The broker cannot be reached.
         """
-        if not self._catalog.claim(path, policy, cause):
+        # An attempt after a failed one goes on under its id.
+        capture = self._catalog.capture_of(path) if cause == RETRY else None
+        capture = capture or secrets.token_hex(8)
+        if not self._catalog.claim(path, policy, cause, capture):
             return False
+        log.info("asked", path=str(path), policy=policy, cause=cause, capture=capture)
         try:
-            limit = time_limit(path)
-            self._app.send_task(TASK, args=[str(path), policy], retry=False, time_limit=limit)
+            self._app.send_task(
+                TASK,
+                args=[str(path), policy],
+                task_id=capture,
+                retry=False,
+                time_limit=time_limit(path),
+            )
         except OperationalError as error:
             self._catalog.unclaim(path)
             raise BrokerError(f"the queue cannot be reached: {error}") from error
@@ -149,9 +161,10 @@ def run_worker(
     pulse = Pulse()
     signs = LifeSigns(notifier, lambda: pulse.ailment() or keeper.ailment())
 
-    @app.task(name=TASK, Request=_request_class(keeper, lambda: worker.hub))
-    def capture_source(path: str, policy: str) -> None:
-        children["attempt"](Path(path), policy)
+    @app.task(name=TASK, bind=True, Request=_request_class(keeper, lambda: worker.hub))
+    def capture_source(self: Any, path: str, policy: str) -> None:
+        with structlog.contextvars.bound_contextvars(capture=_name_of(self.request.id)):
+            children["attempt"](Path(path), policy)
 
     @signals.worker_process_init.connect(weak=False)
     def begin_child(**_: Any) -> None:
@@ -218,7 +231,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
             error = getattr(error, "exc", error)
             died = isinstance(error, WorkerLostError | TimeLimitExceeded | SystemExit)
             if died:
-                log.error("a capture ended its process", path=str(path), error=str(error))
+                self.complain(str(error))
             keeper.tell(lambda catalog: catalog.cut_short(path, str(error), blame=died))
             return super().on_failure(exc_info, *args, **options)
 
@@ -228,8 +241,12 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
                 path = self.path
                 keeper.ended(self.id)
                 error = f"took longer than {timeout:.0f} s"
-                log.error("a capture ended its process", path=str(path), error=error)
+                self.complain(error)
                 keeper.tell(lambda catalog: catalog.cut_short(path, error))
+
+        def complain(self, error: str) -> None:
+            about = {"path": str(self.path), "capture": _name_of(self.id)}
+            log.error("a capture ended its process", error=error, **about)
 
         def acknowledge(self) -> None:
             keeper.ended(self.id)
@@ -297,6 +314,11 @@ def _is_ours(message: Any) -> bool:
         return False
     arguments, others, _ = message.decode()
     return not others and isinstance(arguments, list) and read_message(arguments) is not None
+
+
+def _name_of(capture: str) -> str:
+    """Its id, for the log: whoever can write to the broker may have made it up."""
+    return str(capture)[:LONGEST_ID]
 
 
 def _end_connection() -> None:
