@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vh5d.store.diff import Diff
     from vh5d.store.prune import PruneResult, prune
     from vh5d.store.reader import StoreReader, open_store
+    from vh5d.store.tags import tag, untag
     from vh5d.store.verify import Problem, VerifyResult, verify
     from vh5d.store.versions import VersionInfo
     from vh5d.versioned.file import VersionedHDF5File
@@ -100,6 +101,8 @@ __all__ = [
     "recreate_dataset",
     "repair",
     "restore",
+    "tag",
+    "untag",
     "verify",
 ]
 
@@ -132,6 +135,8 @@ _HOMES = {
     "recreate_dataset": "versioned.maintenance",
     "repair": "capture.repair",
     "restore": "capture.restore",
+    "tag": "store.tags",
+    "untag": "store.tags",
     "verify": "store.verify",
 }
 

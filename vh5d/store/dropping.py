@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import h5py
 
 from vh5d.errors import UsageError, VersionNotFoundError
-from vh5d.store import chain, layout
+from vh5d.store import chain, layout, tags
 from vh5d.store.dead_rows import bury
 from vh5d.store.pools import Pools
 from vh5d.store.reachability import Reached
@@ -47,7 +47,9 @@ class Selection:
         return name
 
 
-def select(file: h5py.File, chosen: Chosen, *, allow_empty: bool = False) -> Selection:
+def select(
+    file: h5py.File, chosen: Chosen, *, allow_empty: bool = False, tagged: bool = False
+) -> Selection:
     """Return which versions go.
 
     Parameters
@@ -58,13 +60,15 @@ def select(file: h5py.File, chosen: Chosen, *, allow_empty: bool = False) -> Sel
         Their names, or what says of a version whether it goes.
     allow_empty
         Whether all may go.
+    tagged
+        Whether those that have a tag may go.
 
     Raises
     ------
     VersionNotFoundError
         There is no version of such a name.
     UsageError
-        None would stay.
+        None would stay, or one that goes has a tag.
     """
     parents = _parents(file)
     names = list(parents)
@@ -78,6 +82,8 @@ def select(file: h5py.File, chosen: Chosen, *, allow_empty: bool = False) -> Sel
         raise UsageError(
             "no version would be left", hint="keep one, or delete the store if that is meant"
         )
+    if not tagged:
+        tags.refuse_tagged(file, going)
     return Selection(
         dropped=tuple(name for name in names if name in going),
         kept=tuple(name for name in names if name not in going),
@@ -128,6 +134,7 @@ def drop(file: h5py.File, pools: Pools, selection: Selection, reached: Reached) 
     )
     numbers = [int(versions[name].attrs["sequence"]) for name in selection.dropped]
     chain.mark_dropped(file, numbers)
+    tags.forget(file, numbers)
     for name in selection.dropped:
         del versions[name]
         if name in images:

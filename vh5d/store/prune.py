@@ -68,6 +68,7 @@ def prune(
     *,
     dry_run: bool = False,
     allow_empty: bool = False,
+    tagged: bool = False,
     timeout: float = 30.0,
     progress: Progress | None = None,
     disk: Disk | None = None,
@@ -89,6 +90,8 @@ def prune(
         as if it were meant, and changes nothing.
     allow_empty
         Whether the last version may go, too.
+    tagged
+        Whether versions that have a tag may go.
     timeout
         How long to wait for other users of the store, in seconds.
     progress
@@ -99,15 +102,15 @@ def prune(
     Raises
     ------
     VersionNotFoundError, UsageError
-        A name is none, or no version would be left.
+        A name is none, a version has a tag, or none would be left.
     StoreError
         The store cannot be used; it is as it was.
     """
     started = time.monotonic()
     path = Path(store)
     with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
-        job = _Job(transaction, allow_empty=allow_empty)
-        job.stage(chosen)
+        job = _Job(transaction)
+        job.stage(chosen, allow_empty=allow_empty, tagged=tagged)
         if dry_run:
             job.foresee()
         else:
@@ -132,17 +135,16 @@ class _Job:
     bytes_returned = 0
     hint: str | None = None
 
-    def __init__(self, transaction: Transaction, *, allow_empty: bool) -> None:
+    def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._atomic = transaction.atomic
         self._base = transaction.file.userblock_size
-        self._allow_empty = allow_empty
         self._freed = NONE
 
-    def stage(self, chosen: Chosen) -> None:
+    def stage(self, chosen: Chosen, *, allow_empty: bool, tagged: bool) -> None:
         """Find what goes and take it out."""
         transaction, file = self._transaction, self._transaction.file
-        self.selection = select(file, chosen, allow_empty=self._allow_empty)
+        self.selection = select(file, chosen, allow_empty=allow_empty, tagged=tagged)
         self.reached = reach_all(
             file, transaction.read, transaction.pools, without=self.selection.dropped
         )

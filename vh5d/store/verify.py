@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vh5d.errors import StoreDamagedError, StoreError, UsageError
 from vh5d.hdf5.chunk_records import ChunkRecords
 from vh5d.hdf5.references import H5PY_ERRORS
-from vh5d.store import chain
+from vh5d.store import chain, tags
 from vh5d.store.blueprint import Blueprint, blueprint
 from vh5d.store.images import ObjectEntry, read_image
 from vh5d.store.pieces import digest
@@ -37,7 +37,7 @@ class Problem:
     Attributes
     ----------
     kind
-        ``store``, ``pool``, ``chunk``, ``index``, ``image``, ``object`` or ``chain``.
+        ``store``, ``pool``, ``chunk``, ``index``, ``image``, ``object``, ``chain`` or ``tag``.
     message
         What is wrong, in one line.
     versions
@@ -179,6 +179,7 @@ class _Check:
             self.names.append(version.name)
             self._check_version(version)
         self._check_chain(versions)
+        self._check_tags(versions)
 
     # Pools
 
@@ -236,6 +237,13 @@ class _Check:
             self.chain = chain.head(self.reader.file)
         except DAMAGE as error:
             self.problems.append(Problem("chain", f"the chain of versions cannot be read: {error}"))
+
+    def _check_tags(self, versions: list[VersionInfo]) -> None:
+        try:
+            for name in tags.astray(self.reader.file, versions):
+                self.problems.append(Problem("tag", f"the tag {name!r} is of no version"))
+        except DAMAGE as error:
+            self.problems.append(Problem("tag", f"the tags cannot be read: {error}"))
 
     def _check_version(self, version: VersionInfo) -> None:
         self._guard("object", version, lambda: self.indexes.begin(version))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from vh5d.store.times import parse_time
 
 TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f%z"
 CANDIDATES_SHOWN = 5
+#: A group with an attribute for each tag: the sequence number of its version.
+TAGS = f"{layout.ROOT}/tags"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class VersionInfo:
         Bytes of chunks, indexes and headers that it brought.
     source_path, source_size, source_mtime_ns, host, cause, digest, kept_as
         Of a captured version; None of one that was staged from Python.
+    tags
+        Names that people gave it, sorted.
     """
 
     name: str
@@ -46,6 +50,7 @@ class VersionInfo:
     cause: str | None = None
     digest: str | None = None
     kept_as: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 def list_versions(file: h5py.File) -> list[VersionInfo]:
@@ -55,8 +60,11 @@ def list_versions(file: h5py.File) -> list[VersionInfo]:
     before the one that it is based on.
     """
     images = file.get(layout.IMAGES, {})
+    tags: dict[int, list[str]] = {}
+    for tag, sequence in sorted(read_tags(file).items()):
+        tags.setdefault(sequence, []).append(tag)
     found = [
-        _read(name, group.attrs, images[name].attrs if name in images else {})
+        _read(name, group.attrs, images[name].attrs if name in images else {}, tags)
         for name, group in file[layout.VERSIONS].items()
         if name != layout.FIRST_VERSION and group.attrs.get("committed", False)
     ]
@@ -82,6 +90,12 @@ def _in_order(versions: list[VersionInfo]) -> list[VersionInfo]:
     return ordered
 
 
+def read_tags(file: h5py.File) -> dict[str, int]:
+    """Return the sequence numbers of versions by their tags."""
+    group = file.get(TAGS)
+    return {} if group is None else {name: int(value) for name, value in group.attrs.items()}
+
+
 def current_version(file: h5py.File) -> str:
     """Return the name of the version that the next one builds on."""
     return str(file[layout.VERSIONS].attrs["current_version"])
@@ -95,8 +109,8 @@ def resolve(versions: Sequence[VersionInfo], spec: str, *, where: Path) -> Versi
     versions
         All versions, oldest first.
     spec
-        A name, a unique prefix of one, ``-1`` (the newest), ``-2``…, or ``@TIME`` (the newest
-        one not later than that time).
+        A name, a tag, a unique prefix of a name, ``-1`` (the newest), ``-2``…, or ``@TIME`` (the
+        newest one not later than that time).
     where
         The store, for messages.
     """
@@ -104,6 +118,9 @@ def resolve(versions: Sequence[VersionInfo], spec: str, *, where: Path) -> Versi
         raise VersionNotFoundError(f"{where}: the store has no version yet")
     for version in versions:
         if version.name == spec:
+            return version
+    for version in versions:
+        if spec in version.tags:
             return version
     if spec.startswith("@"):
         return at_time(versions, parse_time(spec[1:]), where=where)
@@ -145,7 +162,7 @@ def _by_prefix(versions: Sequence[VersionInfo], spec: str, where: Path) -> Versi
     )
 
 
-def _read(name: str, attributes: Any, image: Any) -> VersionInfo:
+def _read(name: str, attributes: Any, image: Any, tags: Mapping[int, Sequence[str]]) -> VersionInfo:
     def number(key: str) -> int | None:
         return int(image[key]) if key in image else None
 
@@ -153,10 +170,11 @@ def _read(name: str, attributes: Any, image: Any) -> VersionInfo:
         return str(image[key]) if key in image else None
 
     source = text("source_path")
+    sequence = int(attributes.get("sequence", 0))
     return VersionInfo(
         name=name,
         timestamp=datetime.strptime(attributes["timestamp"], TIMESTAMP_FORMAT).astimezone(UTC),
-        sequence=int(attributes.get("sequence", 0)),
+        sequence=sequence,
         prev_version=str(attributes["prev_version"]),
         bytes_added=number("bytes_added"),
         source_path=Path(source) if source is not None else None,
@@ -167,4 +185,5 @@ def _read(name: str, attributes: Any, image: Any) -> VersionInfo:
         cause=text("cause"),
         digest=text("digest"),
         kept_as=text("kept_as"),
+        tags=tuple(tags.get(sequence, ())),
     )
