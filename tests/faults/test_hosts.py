@@ -4,50 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import threading
-from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 
 from tests.e2e.test_up import kept, versions, write_h5py
 from tests.support.network import host
-from tests.support.service import run_vh5d
+from tests.support.roles import Role, server
 from tests.support.waiting import wait_for
-from vh5d.service.broker import server_program
 from vh5d.service.catalog import Catalog, connect
-
-
-class Role:
-    """`vh5d watch` or `vh5d worker` on a host."""
-
-    def __init__(self, name: str, config: Path, prefix: list[str]) -> None:
-        self.records: list[dict[str, Any]] = []
-        arguments = ("--json", "--config", config)
-        self.process = run_vh5d(name, *arguments, prefix=prefix, errors=subprocess.STDOUT)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def said(self, event: str) -> list[dict[str, Any]]:
-        return [record for record in self.records if record["event"].startswith(event)]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
-            for line in output:
-                with contextlib.suppress(ValueError):
-                    self.records.append(json.loads(line))
-
-    def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(10)
 
 
 @pytest.fixture
@@ -57,25 +21,10 @@ def hosts(tmp_path, data):
         network = [stack.enter_context(host(number)) for number in (11, 12)]
         port = 20000 + int(network[0].name.split("-")[1]) % 20000
         addresses = " ".join(each.gateway for each in network)
-        settings = f"port {port}\nbind {addresses}\nprotected-mode no\nsave ''\ndir {tmp_path}\n"
-        (tmp_path / "valkey.conf").write_text(settings)
-        broker = subprocess.Popen(
-            [server_program(), tmp_path / "valkey.conf"], stdout=subprocess.DEVNULL
-        )
-        stack.callback(broker.wait)
-        stack.callback(broker.kill)
         urls = [f"redis://{each.gateway}:{port}/0" for each in network]
-        for url in urls:
-            wait_for(lambda url=url: answers(url), "the broker")
+        settings = (f"bind {addresses}", "protected-mode no")
+        stack.enter_context(server(tmp_path, port, *settings, ready=urls[0]))
         yield network, urls
-
-
-def answers(url):
-    with connect(url) as client:
-        try:
-            return client.ping()
-        except redis.RedisError:
-            return False
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vh5d.errors import PolicyError
-from vh5d.policy import examine, load_config, schema
+from vh5d.policy import broker_address, examine, load_config, schema
 from vh5d.policy.datasets import Datasets
 from vh5d.policy.model import Config, Policy
 from vh5d.policy.settings import Settings
@@ -167,7 +167,7 @@ def test_datasets_that_count(path, counts):
 
 
 DURATION = "expected e.g. 500ms, 2s, 10m, 1h30m"
-BROKER = "expected embedded, redis://HOST:PORT/0, rediss://… or unix:///PATH"
+BROKER = broker_address.EXPECTED
 TEMPLATE = "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy}"
 POLICY = "policies:\n  - watch: /data\n    "
 
@@ -440,7 +440,7 @@ WRONG = [
     ),
     (
         "path_maps: [{from: /a}]\npolicies: [watch: /a]",
-        ":1: path_maps[0].to: is missing; expected the same directory as it is called here",
+        ":1: path_maps[0].to: is missing; expected the same directory as the queue calls it",
     ),
     (
         "maintenance: 2 am\npolicies: [watch: /a]",

@@ -21,10 +21,11 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from vh5d.policy import units
+from vh5d.policy import broker_address, units
+from vh5d.policy.broker_address import BrokerAddress
 from vh5d.policy.secrets import without_passwords
 
-BROKER_EXPECTED = "expected embedded, redis://HOST:PORT/0, rediss://… or unix:///PATH"
+BROKER_EXPECTED = broker_address.EXPECTED
 _NULL = {"type": "null"}
 _MAYBE_TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, _NULL]}
 _TEXT_OR_LIST: dict[str, Any] = {
@@ -84,13 +85,9 @@ def _broker(value: object) -> str:
     if value == "embedded":
         return value
     try:
-        url = urlsplit(value)
-        complete = url.path not in {"", "/"} if url.scheme == "unix" else bool(url.hostname)
-        _ = url.port
-    except ValueError:
-        reject("this is not a URL", BROKER_EXPECTED)
-    if url.scheme not in {"redis", "rediss", "unix"} or not complete:
-        reject("this is not a broker", BROKER_EXPECTED)
+        BrokerAddress.parse(value)
+    except ValueError as error:
+        reject(str(error) if type(error) is ValueError else "this is no URL", BROKER_EXPECTED)
     return value
 
 
@@ -336,6 +333,6 @@ Broker = Annotated[
     str,
     BeforeValidator(_broker),
     PlainSerializer(without_passwords, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": "^(embedded|(redis|rediss|unix)://.+)$"}),
+    WithJsonSchema({"type": "string", "pattern": "^(embedded|(redis|rediss|unix|sentinel)://.+)$"}),
 ]
 StateDirectory = Annotated[Path | None, BeforeValidator(_state), WithJsonSchema(_MAYBE_TEXT)]

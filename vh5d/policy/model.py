@@ -163,7 +163,7 @@ class Config(Block):
         description="When retention is applied each night, in local time; off: never.",
     )
     path_maps: tuple[PathMap, ...] = Field(
-        (), description="What directories are called on other hosts, and here."
+        (), description="What directories are called here, and in the queue for all hosts."
     )
     mail: Mail | None = Field(None, description="The server for notifications by mail.")
     metrics: Listening = Field(None, description="HOST:PORT where Prometheus finds metrics.")

@@ -15,7 +15,7 @@ _MISSING = {
     "watch": "expected a directory, a file or a glob",
     "from": "expected some text",
     "server": "expected the name of a mail server",
-    "to": "expected the same directory as it is called here",
+    "to": "expected the same directory as the queue calls it",
 }
 _NOT_A_BLOCK = ("{!r} is not a block of settings", "expected keys with values")
 _NOT_A_NAME = ("{!r} is not a name", "expected letters, digits, '.', '_', '-', at most 64")

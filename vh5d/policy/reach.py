@@ -11,10 +11,10 @@ from vh5d.policy.fields import MailSender, Port, Secret, Text
 
 
 class PathMap(Block):
-    r"""What is `from_` on other hosts (``D:\data``, ``/ifs/data``) is `to` here."""
+    r"""What is `from_` on this host (``D:\data``) is `to` in the queue, for all hosts."""
 
-    from_: Text = Field(alias="from", description="The directory as other hosts call it.")
-    to: Text = Field(description="The same directory as this host calls it.")
+    from_: Text = Field(alias="from", description="The directory as this host calls it.")
+    to: Text = Field(description="The same directory as the queue calls it.")
 
 
 class Mail(Block):
