@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Check stores, down to the last chunk.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=PATH)
+@click.argument("files", nargs=-1, metavar="[FILE…]", type=PATH)
 @click.option("--store", type=PATH, help="The store of one FILE, if it is elsewhere.")
 @common
 @click.pass_context
 def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> None:
     """Read everything in the stores of FILE… and check it against its hashes and checksums.
 
-    FILE is a file, its store, or a directory: then all stores below it are checked.
+    FILE is a file, its store, or a directory: then all stores below it are checked. Without a
+    FILE, every store of --config is.
     """
     if store is not None and len(files) > 1:
         raise UsageError("--store with several files", hint="verify them one at a time")
     told = Told.of(ctx)
+    if not files and told.config_file is None:
+        raise UsageError("nothing to verify", hint="name a FILE, or --config FILE")
     results: list[VerifyResult] = []
     failed = False
     for path in _stores(files, store, told):
@@ -53,6 +56,11 @@ def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> No
 
 
 def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[Path]:
+    config = told.config()
+    if not files and config is not None:
+        from vh5d.policy.places import files_of_stores
+
+        yield from filter(is_store, files_of_stores(config.policies))
     for file in files:
         if store is None and Path(file).is_dir():
             yield from _below(Path(file))
