@@ -78,13 +78,16 @@ class BrokerAddress:
         ValueError
             It is none. The message does not repeat it: there may be a password in it.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+            _ = parts.port if parts.scheme != "sentinel" else None
+        except ValueError:
+            raise ValueError("this is not a URL") from None
         if parts.scheme not in SCHEMES or parts.fragment:
             raise ValueError("this is not a broker")
         if parts.scheme == "sentinel":
             return _parse_sentinels(text)
         complete = parts.path not in {"", "/"} if parts.scheme == "unix" else bool(parts.hostname)
-        _ = parts.port
         if not complete:
             raise ValueError("this is not a broker")
         if parts.scheme != "rediss":
@@ -112,7 +115,7 @@ def _parse_sentinels(text: str) -> BrokerAddress:
     hosts = tuple(_place(place) for place in places.split(","))
     if not names or not names[0] or len(names) > 2:
         raise ValueError("the name of the server is missing, or it is followed by too much")
-    options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    options = dict(parse_qsl(parts.query))
     wrong = set(options) - {*_TLS, *_OF_SENTINELS, "ssl"}
     if wrong:
         raise ValueError(f"there is no option {min(wrong)}")
@@ -120,7 +123,7 @@ def _parse_sentinels(text: str) -> BrokerAddress:
     given = zip(_LOGIN, (unquote(user), unquote(password)), strict=True)
     login: dict[str, str | int] = {name: value for name, value in given if value}
     if len(names) == 2 and names[1]:
-        login["db"] = int(names[1])
+        login["db"] = _number(names[1])
     encrypted = _truth(options.pop("ssl", "true" if set(options) & set(_TLS) else "false"))
     of_sentinels = {_OF_SENTINELS[k]: v for k, v in options.items() if k in _OF_SENTINELS}
     return BrokerAddress(
@@ -135,7 +138,10 @@ def _place(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError("the name of a host is missing")
-    return parts.hostname, parts.port or SENTINEL_PORT
+    try:
+        return parts.hostname, parts.port or SENTINEL_PORT
+    except ValueError:
+        raise ValueError(f"the port of {parts.hostname} is no number") from None
 
 
 def _tls(options: Mapping[str, str]) -> dict[str, str | bool]:
@@ -144,6 +150,12 @@ def _tls(options: Mapping[str, str]) -> dict[str, str | bool]:
     if options["ssl_cert_reqs"] == "none":
         tls["ssl_check_hostname"] = False
     return tls
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("the database is no number")
+    return int(text)
 
 
 def _truth(text: str) -> bool:

@@ -87,7 +87,7 @@ def _broker(value: object) -> str:
     try:
         BrokerAddress.parse(value)
     except ValueError as error:
-        reject(str(error) if type(error) is ValueError else "this is no URL", BROKER_EXPECTED)
+        reject(str(error), BROKER_EXPECTED)
     return value
 
 
