@@ -19,6 +19,7 @@ COMMANDS = {
     "show": "Show what is in a version.",
     "diff": "Show what differs between two versions.",
     "restore": "Get a version back, bit for bit.",
+    "tag": "Give versions names that are never dropped.",
     "verify": "Check stores, down to the last chunk.",
     "repair": "Make right again what can be of a damaged store.",
     "prune": "Drop versions, and give back their space.",
@@ -36,5 +37,5 @@ def main() -> None:
     """Keep every state of HDF5 files.
 
     `vh5d up DIR` watches a directory. FILE, in the other commands, is a file or its store; a
-    VERSION is a name, the beginning of one, -1 (the newest), -2… or @TIME.
+    VERSION is a name, the beginning of one, a tag, -1 (the newest), -2… or @TIME.
     """

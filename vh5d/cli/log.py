@@ -57,7 +57,7 @@ def _as_json(version: VersionInfo, counts: Counts | None) -> dict[str, Any]:
         "timestamp": version.timestamp.isoformat(),
         "sequence": version.sequence,
         "bytes_added": version.bytes_added,
-        "tags": [],
+        "tags": list(version.tags),
         "prev_version": version.prev_version,
         "source": str(version.source_path) if version.source_path is not None else None,
         "source_size": version.source_size,
@@ -77,6 +77,7 @@ def _as_table(reader: StoreReader, versions: list[VersionInfo]) -> str:
         return "-" if nbytes is None else format_size(nbytes)
 
     local = any(local_time(each.timestamp) != utc_time(each.timestamp) for each in versions)
+    tagged = any(each.tags for each in versions)
     rows = [
         (
             each.name,
@@ -86,12 +87,14 @@ def _as_table(reader: StoreReader, versions: list[VersionInfo]) -> str:
             size(each.source_size),
             printable(each.cause or "-"),
             each.kept_as or "-",
+            *([", ".join(map(printable, each.tags))] if tagged else []),
             _what(reader, each),
         )
         for each in versions
     ]
     utc = ["UTC"] if local else []
-    header = ("version", "time", *utc, "added", "size", "cause", "kept as", "what changed")
+    tags = ["tags"] if tagged else []
+    header = ("version", "time", *utc, "added", "size", "cause", "kept as", *tags, "what changed")
     return table(header, rows, right={3, 4} if local else {2, 3})
 
 

@@ -25,6 +25,9 @@ from vh5d.policy import broker_address, units
 from vh5d.policy.broker_address import BrokerAddress
 from vh5d.policy.secrets import without_passwords
 
+#: As many as there are, as in restic.
+UNLIMITED, UNLIMITED_WORD = -1, "unlimited"
+_MOST_KEPT = 1_000_000
 BROKER_EXPECTED = broker_address.EXPECTED
 _NULL = {"type": "null"}
 _MAYBE_TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, _NULL]}
@@ -113,6 +116,12 @@ def _number(what: str, least: int, most: int) -> Callable[[object], int | None]:
 
 def _numbers(least: int, most: int) -> dict[str, Any]:
     return {"anyOf": [{"type": "integer", "minimum": least, "maximum": most}, _NULL]}
+
+
+def _kept(value: object) -> int | None:
+    if isinstance(value, int | str) and value in {UNLIMITED, UNLIMITED_WORD}:
+        return UNLIMITED
+    return _number("a number of versions", 0, _MOST_KEPT)(value)
 
 
 def _measure(
