@@ -6,20 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vh5d.policy.load import Problem, examine, load_config
+    from vh5d.policy.load import Problem, Reading, examine, load_config, read
     from vh5d.policy.model import Config, Policy, default_config, schema
 
 __all__ = [
     "Config",
     "Policy",
     "Problem",
+    "Reading",
     "default_config",
     "examine",
     "load_config",
+    "read",
     "schema",
 ]
 
-_HOMES = {"Problem": "load", "examine": "load", "load_config": "load"}
+_HOMES = dict.fromkeys(("Problem", "Reading", "examine", "load_config", "read"), "load")
 
 
 def __getattr__(name: str) -> Any:

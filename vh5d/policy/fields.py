@@ -104,6 +104,8 @@ def _state(value: object, info: ValidationInfo) -> Path | None:
 
 def _number(what: str, least: int, most: int) -> Callable[[object], int | None]:
     def check(value: object) -> int | None:
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)  # ${NAME} is text
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is None:
             return None
@@ -246,6 +248,10 @@ def _time_of_day(value: object) -> time | None:
     return time(int(found[1]), int(found[2]))
 
 
+def _unless_none(show: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    return lambda value: None if value is None else show(value)
+
+
 def seconds(default: float | None, description: str) -> Any:
     """Return a field for a duration, whose default the schema has as people write it."""
     shown = None if default is None else units.format_duration(default)
@@ -267,27 +273,36 @@ Duration = Annotated[
 MaybeDuration = Annotated[
     float | None,
     BeforeValidator(_measure(units.parse_duration, "duration", units.DURATION_EXPECTED)),
+    PlainSerializer(_unless_none(units.format_duration), when_used="json"),
     WithJsonSchema({"anyOf": [_DURATION, _NULL]}),
 ]
 Period = Annotated[
     float | None,
     BeforeValidator(_measure(units.parse_period, "period", units.PERIOD_EXPECTED)),
+    PlainSerializer(_unless_none(lambda value: f"{value / 60:.6f}min"), when_used="json"),
     WithJsonSchema({"anyOf": [_DURATION, _NULL]}),
 ]
 Size = Annotated[
     int | None,
     BeforeValidator(_measure(units.parse_size, "size", units.SIZE_EXPECTED)),
+    PlainSerializer(_unless_none(lambda value: f"{value} B"), when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["10 MiB", "1.5 TB"]}, _NULL]}),
 ]
 Rate = Annotated[
     int | None,
     BeforeValidator(_measure(units.parse_rate, "rate", units.RATE_EXPECTED)),
+    PlainSerializer(_unless_none(lambda value: f"{value} B/s"), when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["50 MB/s"]}, _NULL]}),
 ]
 Kept = Annotated[
     int | None,
-    BeforeValidator(_number("a number of versions", 0, 1_000_000)),
-    WithJsonSchema(_numbers(0, 1_000_000)),
+    BeforeValidator(_kept),
+    PlainSerializer(
+        lambda kept: UNLIMITED_WORD if kept == UNLIMITED else kept,
+        return_type=int | str | None,
+        when_used="json",
+    ),
+    WithJsonSchema({"anyOf": [*_numbers(0, _MOST_KEPT)["anyOf"], {"const": UNLIMITED_WORD}]}),
 ]
 Captures = Annotated[
     int | None,
@@ -316,7 +331,7 @@ Command = Annotated[
 Mode = Annotated[
     int | None,
     BeforeValidator(_mode),
-    PlainSerializer(lambda mode: mode if mode is None else f"{mode:04o}", when_used="json"),
+    PlainSerializer(_unless_none(lambda mode: f"{mode:04o}"), when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^0?[0-7]{3}$"}, _NULL]}),
 ]
 Group = Annotated[str | None, BeforeValidator(_group), WithJsonSchema(_MAYBE_TEXT)]

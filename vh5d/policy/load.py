@@ -8,11 +8,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vh5d.errors import PolicyError
+from vh5d.policy.gather import Whole, dotted, gather
 from vh5d.policy.model import Config
 from vh5d.policy.problems import describe
-from vh5d.policy.yaml_lines import Document, Location, YAMLError, parse
-
-_LARGEST = 1 << 20
+from vh5d.policy.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,46 @@ class Problem:
         return f"{place}: {self.key}: {self.text}" if self.key else f"{place}: {self.text}"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a configuration file was read as.
+
+    Attributes
+    ----------
+    config
+        The settings; None when there are `problems`.
+    path
+        The file.
+    texts
+        What was read: this file and those that it includes.
+    secrets
+        Files that ``${file:…}`` names.
+    """
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    path: Path
+    texts: Texts
+    secrets: tuple[Path, ...] = ()
+
+    def settings(self) -> Config:
+        """Return the settings.
+
+        Raises
+        ------
+        PolicyError
+            What is wrong first in the file, and how many more there are.
+        """
+        if self.config is not None:
+            return self.config
+        first, more = self.problems[0], len(self.problems) - 1
+        hint = first.expected
+        if more:
+            count = f"and {more} more problem{'s' if more > 1 else ''}"
+            hint = f"{hint} ({count})" if hint else count
+        raise PolicyError(first.message, hint=hint)
+
+
 def load_config(path: Path) -> Config:
     """Read the configuration file at `path`; relative paths in it are relative to its directory.
 
@@ -43,54 +82,41 @@ def load_config(path: Path) -> Config:
     PolicyError
         What is wrong first in the file, and how many more there are.
     """
-    config, problems = examine(path)
-    if config is None:
-        first, more = problems[0], len(problems) - 1
-        hint = first.expected
-        if more:
-            count = f"and {more} more problem{'s' if more > 1 else ''}"
-            hint = f"{hint} ({count})" if hint else count
-        raise PolicyError(first.message, hint=hint)
-    return config
+    return read(path).settings()
 
 
 def examine(path: Path) -> tuple[Config | None, tuple[Problem, ...]]:
     """Read the configuration file at `path`; None and all that is wrong, if anything is."""
-    try:
-        text = _read(path)
-        document = parse(text)
-    except YAMLError as error:
-        return None, (Problem(path, error.line or None, "", error.problem, None),)
-    if not isinstance(document.value, dict):
-        found = "is empty" if document.value is None else "is not a mapping"
-        problem = Problem(path, None, "", f"the file {found}", "expected policies: with a watch")
-        return None, (problem,)
+    found = read(path)
+    return found.config, found.problems
+
+
+def read(path: Path, texts: Texts | None = None) -> Reading:
+    """Read the configuration file at `path`, and what it includes.
+
+    Parameters
+    ----------
+    texts
+        Where its text and those of the included files come from; without it, the disk.
+    """
+    texts = texts or Texts()
+    whole = gather(path, texts)
+    secrets = tuple(file for part in whole.parts for file in part.references.files)
+    problems = [
+        Problem(part.path, line or None, dotted(location), text, expected)
+        for part, line, location, text, expected in whole.faults
+    ]
+    if problems:
+        return Reading(None, tuple(problems), path, texts, secrets)
     try:
         context = {"base": path.resolve().parent}
-        return Config.model_validate(document.value, context=context), ()
+        config = Config.model_validate(whole.value, context=context)
     except ValidationError as error:
-        return None, _problems(path, document, error)
+        return Reading(None, _problems(whole, error), path, texts, secrets)
+    return Reading(config, (), path, texts, secrets)
 
 
-def _read(path: Path) -> str:
-    """Return the text of the file; YAMLError without a line if there is none."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise YAMLError(message, 0) from error
-    if len(data) > _LARGEST:
-        message = "is larger than 1 MiB: not a configuration"
-        raise YAMLError(message, 0)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = "is not UTF-8 text"
-        raise YAMLError(message, data.count(b"\n", 0, error.start) + 1) from error
-
-
-def _problems(path: Path, document: Document, error: ValidationError) -> tuple[Problem, ...]:
+def _problems(whole: Whole, error: ValidationError) -> tuple[Problem, ...]:
     errors = error.errors(include_url=False)
     # A wrong value in the defaults block is wrong in every policy that takes it: said once.
     in_defaults = {each["loc"][1:] for each in errors if each["loc"][:1] == ("defaults",)}
@@ -100,17 +126,13 @@ def _problems(path: Path, document: Document, error: ValidationError) -> tuple[P
         key = each.get("ctx", {}).get("key")
         if key:
             location += tuple(int(part) if part.isdigit() else part for part in key.split("."))
-        own = location[0] != "policies" or location in document.lines
+        part, own_location = whole.origin(location)
+        own = location[0] != "policies" or own_location in part.document.lines
         if not own and location[2:] in in_defaults:
             continue
         text, expected = describe(each, location)
-        line = document.line_of(location)
-        problems.append(Problem(path, line, _dotted(location), text, expected))
-    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
-
-
-def _dotted(location: Location) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+        line = part.document.line_of(own_location)
+        text = whole.hide(text)
+        problems.append(Problem(part.path, line, dotted(own_location), text, expected))
+    order = [part.path for part in whole.parts]
+    return tuple(sorted(problems, key=lambda each: (order.index(each.file), each.line or 0)))
