@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 
 import h5py
 import pytest
 
 from vh5d.capture.capture import capture
+from vh5d.cli.status_text import text
 from vh5d.errors import PolicyError, UsageError
 from vh5d.policy import default_config
-from vh5d.service.catalog import Catalog
-from vh5d.service.report import find_service, report
+from vh5d.service.catalog import Catalog, FileStat, State
+from vh5d.service.report import MOST_RECENT, find_service, report
 from vh5d.service.state import Description, describe, directory_for, hold
 
 
@@ -125,3 +127,52 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
         find_service([], None, tmp_path / "empty")
     with pytest.raises(PolicyError):
         find_service([], tmp_path / "none.yaml", None)
+
+
+def test_each_policy_says_how_it_does(root, broker, redis_client):
+    catalog = Catalog(redis_client)
+    for name in ("good", "bad", "waiting"):
+        catalog.claim(root / name, "default", "change", name)
+    before = catalog.started(root / "good", "default")
+    stat = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
+    catalog.captured(
+        root / "good", stat, state=State.CURRENT, before=before, changed=True, bytes_added=10
+    )
+    before = catalog.started(root / "bad", "default")
+    catalog.postponed(
+        root / "bad", 60, "no room", state=State.FAILED, attempts=2, busy=0, before=before
+    )
+    held = run_at(directory_for(root), broker.url, root)
+    found = report(find_service([root], None, None))
+    held.release()
+    (policy,) = found["policies"]
+    assert (policy["files"], policy["backlog"], policy["versions_today"]) == (3, 1, 1)
+    assert policy["states"] == {"current": 1, "failed": 1, "queued": 1}
+    assert 0 <= policy["lag_p50"] <= policy["lag_p99"] < 60
+    assert 0 <= policy["oldest_waiting"] < 60
+    assert (policy["source_bytes"], policy["stored_bytes"]) == (1000, 10)
+    assert datetime.fromisoformat(policy["last_change"]).utcoffset() == timedelta(0)
+    (failure,) = found["failures"]
+    assert (failure["error"], failure["attempts"]) == ("no room", 2)
+    assert failure["next_try"].endswith("+00:00")
+    shown = text(found)
+    assert "no room; next try at " in shown
+    assert "versions of 1000 B in 10 B: 99% saved" in shown
+    assert "3 files, 0 waiting" in shown
+
+
+def test_of_many_files_those_that_need_attention_are_listed(root, broker, redis_client):
+    catalog = Catalog(redis_client)
+    paths = [root / f"{number:04}.h5" for number in range(2000)]
+    catalog.settling([(path, "default") for path in paths])
+    catalog.postponed(paths[7], 60, "bad", state=State.FAILED, attempts=1, busy=0)
+    catalog.settling([(path, "default") for path in paths[100:]])
+    held = run_at(directory_for(root), broker.url, root)
+    found = report(find_service([root], None, None), everything=False)
+    complete = report(find_service([root], None, None))
+    held.release()
+    listed = [source["path"] for source in found["sources"]]
+    assert listed == [str(paths[7]), *map(str, reversed(paths[-MOST_RECENT:]))]
+    assert "21 of 2,000 files listed (all: --all): 1 failed, 1,999 settling" in text(found)
+    assert [source["path"] for source in complete["sources"]] == list(map(str, paths))
+    assert complete["sources"][7]["error"] == "bad"

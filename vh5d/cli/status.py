@@ -1,55 +1,83 @@
-"""``vh5d status``: sources, their state and last version, failures, the queue."""
+"""``vh5d status``: how each policy does, what went wrong, where the files stand."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vh5d.cli.options import Told, common, print_json
-from vh5d.cli.text import counted, printable, table
 
 
 @click.command(short_help="Show what is watched, and how it goes.")
 @click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.option("--all", "everything", is_flag=True, help="List all files, however many.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often, with --watch.",
+)
 @common
 @click.pass_context
-def command(ctx: click.Context, directories: tuple[Path, ...]) -> None:
-    """Show the sources of a service: where each stands, its last version, what went wrong.
+def command(
+    ctx: click.Context,
+    directories: tuple[Path, ...],
+    everything: bool,
+    watch: bool,
+    interval: float,
+) -> None:
+    """Show how a service is doing: each policy, what failed and when it is tried again, the files.
 
     The service is that of DIR, of --config or of --state; without any, the one that runs. When it
-    does not run, shows what its stores hold.
+    does not run, shows what its stores hold. Of many files, those that need attention and the
+    last that changed are listed.
     """
+    from vh5d.cli import status_text
     from vh5d.service.report import find_service, report
 
     told = Told.of(ctx)
-    found = report(find_service(directories, told.config_file, told.state))
-    if told.json:
-        print_json(found)
+
+    def look() -> dict[str, Any]:
+        service = find_service(directories, told.config_file, told.state)
+        return report(service, everything=everything or (told.json and not watch))
+
+    if watch:
+        _watch(look, status_text.text, interval, json=told.json)
+    elif told.json:
+        print_json(look())
     else:
-        click.echo(_text(found))
+        click.echo(status_text.text(look()))
 
 
-def _text(found: dict[str, Any]) -> str:
-    lines = [f"policy {each['name']}: {', '.join(each['watch'])}" for each in found["policies"]]
-    hosts = {each["host"] for each in found["roots"]}
-    for root in found["roots"]:
-        where = f" on {root['host']}" if len(hosts) > 1 else ""
-        why = f" ({root['reason']})" if root["reason"] else ""
-        lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
-    if not found["running"]:
-        lines.append("not running (`vh5d up` starts it); this is what the stores hold")
-    elif not found["queue"]:
-        lines.append(f"the broker {found['broker']}; this is what the stores hold")
-    rows = [
-        (printable(each["path"]), each["state"], each["version"] or "-", each["error"] or "")
-        for each in found["sources"]
-    ]
-    lines.append(table(("file", "state", "version", ""), rows) if rows else "no HDF5 files yet")
-    if found["queue"]:
-        queue = found["queue"]
-        lines.append(
-            f"{counted(len(rows), 'file')}, {queue['waiting']} waiting, {queue['running']} at work"
-        )
-    return "\n".join(lines)
+def _watch(
+    look: Callable[[], dict[str, Any]],
+    text: Callable[[dict[str, Any]], str],
+    interval: float,
+    *,
+    json: bool,
+) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    try:
+        if json or not sys.stdout.isatty():
+            while True:
+                found = look()
+                print_json(found) if json else click.echo(text(found) + "\n")
+                time.sleep(interval)
+        with Live(console=Console(), screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(Text.from_ansi(text(look())), refresh=True)
+                time.sleep(interval)
+    except KeyboardInterrupt:
+        return

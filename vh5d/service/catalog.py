@@ -143,7 +143,7 @@ class Catalog:
     """
 
     def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = client
+        self._redis = self.client = client
         self._clock = clock
 
     # What is there.

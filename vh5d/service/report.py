@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import redis
 
 from vh5d.errors import StoreError, UsageError
-from vh5d.policy import Config, default_config, load_config
+from vh5d.policy import Config, Policy, default_config, load_config
+from vh5d.service import statistics
 from vh5d.service.catalog import Catalog, Source, connect
 from vh5d.service.rescan import walk
 from vh5d.service.sight import Sight
@@ -23,9 +25,13 @@ from vh5d.service.state import (
     is_running,
     known_states,
 )
+from vh5d.service.survey import Survey, newest, rows, survey
 
 #: Seconds without a word after which a watcher counts as dead.
 SILENT = 30.0
+#: Sources that are listed when not all are: those with something wrong, and the last that changed.
+MOST_FAILURES = 50
+MOST_RECENT = 20
 
 _SHOWN = (
     "path",
@@ -88,29 +94,90 @@ def find_service(directories: Sequence[Path], config: Path | None, state: Path |
     return Service(settings, _broker_of(found) if found is not None else None)
 
 
-def report(service: Service) -> dict[str, Any]:
-    """All that `vh5d status --json` prints."""
+def report(service: Service, *, everything: bool = True) -> dict[str, Any]:
+    """All that `vh5d status --json` prints.
+
+    Parameters
+    ----------
+    everything
+        List all sources; else those with something wrong and the last that changed, at most
+        `MOST_FAILURES` and `MOST_RECENT`.
+    """
     policies = [
         {"name": policy.name, "watch": list(policy.watch), "store": policy.store}
         for policy in service.config.policies
     ]
     common = {"running": service.broker is not None, "policies": policies}
     if service.broker is not None:
-        catalog = Catalog(connect(service.broker))
         try:
-            return {
-                **common,
-                "broker": "answers",
-                "roots": _roots(catalog.roots(), time.time()),
-                "sources": [_shown(source) for source in catalog.sources()],
-                "queue": catalog.queue(),
-            }
+            return {**common, **_of_running(service.config, service.broker, everything)}
         except redis.RedisError as error:
             broker: str | None = f"does not answer: {error}"
     else:
         broker = None
     sources = list(_from_stores(service.config))
     return {**common, "broker": broker, "roots": [], "sources": sources, "queue": {}}
+
+
+def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]:  # noqa: FBT001
+    catalog = Catalog(connect(broker))
+    found = survey(catalog.client)
+    now = datetime.fromtimestamp(catalog.now()).astimezone()
+    count = found.states.total()
+    if everything or count <= MOST_FAILURES + MOST_RECENT:
+        listed = sorted(rows(catalog.client, _SHOWN[1:]))
+        sources = [dict(zip(_SHOWN, values, strict=True)) for values in listed]
+    else:
+        paths = [*found.bad[:MOST_FAILURES], *newest(catalog.client, MOST_RECENT)]
+        sources = [_shown(source) for source in catalog.sources(dict.fromkeys(paths))]
+    return {
+        "at": _utc(now.timestamp()),
+        "broker": "answers",
+        "roots": _roots(catalog.roots(), time.time()),
+        "policies": [_policy(policy, catalog, found, now) for policy in config.policies],
+        "states": dict(found.states),
+        "failures": [_failure(source) for source in catalog.sources(found.bad[:MOST_FAILURES])],
+        "sources": sources,
+        "queue": catalog.queue(),
+    }
+
+
+def _policy(policy: Policy, catalog: Catalog, found: Survey, now: datetime) -> dict[str, Any]:
+    figures = statistics.read(catalog.client, policy.name, now)
+    survey = found.of(policy.name)
+    since = survey.waiting_since
+    return {
+        "name": policy.name,
+        "watch": list(policy.watch),
+        "store": policy.store,
+        "files": survey.states.total(),
+        "states": dict(survey.states),
+        "versions_today": figures.today,
+        "lag_p50": figures.lag_at(0.5),
+        "lag_p99": figures.lag_at(0.99),
+        "backlog": survey.backlog,
+        "oldest_waiting": max(0.0, now.timestamp() - since) if since is not None else None,
+        "captures": figures.captures,
+        "source_bytes": figures.source_bytes,
+        "stored_bytes": figures.stored_bytes,
+        "last_success": _utc(figures.last_success),
+        "last_change": _utc(figures.last_change),
+    }
+
+
+def _failure(source: Source) -> dict[str, Any]:
+    return {
+        "path": source.path,
+        "policy": source.policy,
+        "state": source.state,
+        "error": source.error,
+        "attempts": source.attempts,
+        "next_try": _utc(source.next_try),
+    }
+
+
+def _utc(at: float | None) -> str | None:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at is not None else None
 
 
 def _roots(told: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:

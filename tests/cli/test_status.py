@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.support.service import run_vh5d
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_watching_shows_it_again_and_again_until_ctrl_c(empty, style):
+    arguments = ["--json"] if style == "json" else []
+    process = run_vh5d("status", empty, "--watch", "--interval", "0.1", *arguments)
+    lines = [process.stdout.readline() for _ in range(6)]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    if style == "json":
+        assert all(json.loads(line)["running"] is False for line in lines)
+    else:
+        assert lines[:4] == [
+            f"policy default: {empty}\n",
+            "not running (`vh5d up` starts it); this is what the stores hold\n",
+            "no HDF5 files yet\n",
+            "\n",
+        ]
+        assert lines[4] == lines[0]

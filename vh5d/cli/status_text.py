@@ -1,0 +1,78 @@
+"""What `vh5d status` says, for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from vh5d.cli.text import counted, duration, printable, table
+from vh5d.policy.units import format_size
+
+_GOOD = {"current", "missing"}
+
+
+def text(found: dict[str, Any]) -> str:
+    """Return a report (`vh5d.service.report.report`) as lines."""
+    lines: list[str] = []
+    for policy in found["policies"]:
+        lines += _policy(policy)
+    hosts = {each["host"] for each in found["roots"]}
+    for root in found["roots"]:
+        where = f" on {root['host']}" if len(hosts) > 1 else ""
+        why = f" ({root['reason']})" if root["reason"] else ""
+        lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
+    if not found["running"]:
+        lines.append("not running (`vh5d up` starts it); this is what the stores hold")
+    elif not found["queue"]:
+        lines.append(f"the broker {found['broker']}; this is what the stores hold")
+    lines.append(_sources(found["sources"]) if found["sources"] else "no HDF5 files yet")
+    if found["queue"]:
+        lines.append(_totals(found))
+    return "\n".join(lines)
+
+
+def _policy(policy: dict[str, Any]) -> list[str]:
+    lines = [f"policy {policy['name']}: {', '.join(map(printable, policy['watch']))}"]
+    if "files" not in policy:
+        return lines
+    words = [counted(policy["files"], "file"), f"{policy['versions_today']:,} versions today"]
+    if policy["lag_p50"] is not None:
+        fast, slow = duration(policy["lag_p50"]), duration(policy["lag_p99"])
+        words.append(f"kept {fast} after coming to rest (99 of 100 within {slow})")
+    if policy["backlog"]:
+        words.append(f"{policy['backlog']:,} not kept yet")
+    if policy["oldest_waiting"] is not None:
+        words.append(f"the oldest waits for {duration(policy['oldest_waiting'])}")
+    lines.append(f"  {', '.join(words)}")
+    if policy["source_bytes"]:
+        size, stored = format_size(policy["source_bytes"]), format_size(policy["stored_bytes"])
+        saved = 1 - policy["stored_bytes"] / policy["source_bytes"]
+        lines.append(f"  versions of {size} in {stored}: {max(0.0, saved):.0%} saved")
+    return lines
+
+
+def _sources(sources: list[dict[str, Any]]) -> str:
+    rows = [
+        (printable(each["path"]), each["state"], each["version"] or "-", _why(each))
+        for each in sources
+    ]
+    return table(("file", "state", "version", ""), rows)
+
+
+def _why(source: dict[str, Any]) -> str:
+    error = printable(source["error"] or "")
+    if source.get("next_try") is None or source["state"] in _GOOD:
+        return error
+    at = datetime.fromtimestamp(source["next_try"]).astimezone()
+    return f"{error}; next try at {at:%H:%M:%S}" if error else ""
+
+
+def _totals(found: dict[str, Any]) -> str:
+    states = found["states"]
+    count, listed = sum(states.values()), len(found["sources"])
+    words = [counted(count, "file")]
+    if listed < count:
+        each = ", ".join(f"{number:,} {state}" for state, number in sorted(states.items()))
+        words = [f"{listed:,} of {words[0]} listed (all: --all): {each}"]
+    queue = found["queue"]
+    return ", ".join([*words, f"{queue['waiting']} waiting, {queue['running']} at work"])
