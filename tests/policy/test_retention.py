@@ -232,6 +232,15 @@ class TestClocksThatAreSetBack:
         assert stays == ["v1", "v2", "v3"]
 
 
+@pytest.mark.parametrize("said", ["unlimited", UNLIMITED])
+def test_as_many_as_there_are(said):
+    versions = made([START + i * HOUR for i in range(50)])
+    settings = Retention(keep_daily=said)
+    assert settings.keep_daily == UNLIMITED
+    assert Retention.model_validate_json(settings.model_dump_json()) == settings
+    assert kept(versions, keep_daily=UNLIMITED) == ["v1", "v2", "v26", "v50"]
+
+
 def test_nothing_said_keeps_all():
     versions = made([START + i * DAY for i in range(5)])
     assert len(kept(versions)) == 5
