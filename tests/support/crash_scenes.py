@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,13 @@ import numpy as np
 
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
+from vh5d.capture.repair import repair
 from vh5d.capture.restore import restore
+from vh5d.errors import TargetExistsError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
+from vh5d.interop.importing import import_file
+from vh5d.store import layout
 from vh5d.store.compact import compact
 from vh5d.store.layout import FIRST_VERSION, VERSIONS
 from vh5d.store.prune import prune
@@ -320,9 +327,107 @@ def versions(work: Path) -> Scene:
     return Scene("versions", work, steps, complete=complete)
 
 
+# Files of versioned-hdf5.
+
+THEIRS = Path(__file__).parents[1] / "data" / "versioned-hdf5" / "2.1.0.h5.gz"
+
+
+def _theirs() -> bytes:
+    return gzip.decompress(THEIRS.read_bytes())
+
+
+def _complete_or_theirs(store: Path) -> str:
+    with h5py.File(store, "r") as file:
+        ours = not layout.is_theirs(file)
+    if ours:
+        found = verify(store, threads=1)
+        assert found.ok, found.problems[:3]
+    return fingerprint(store)
+
+
+def imported(work: Path) -> Scene:
+    """A store that is made of a file of versioned-hdf5, and gets a version."""
+    theirs = work / "theirs.h5"
+    theirs.write_bytes(_theirs())
+
+    def importing(store: Path, disk: Disk | None) -> None:
+        with contextlib.suppress(TargetExistsError):
+            import_file(theirs, store, timeout=2.0, disk=disk)
+
+    steps = [Step("import", importing), Step("version", _staging("new", _first_of_ours))]
+    return Scene("imported", work, steps, complete=_complete_or_theirs)
+
+
+def moved(work: Path) -> Scene:
+    """A file of versioned-hdf5 that becomes ours with the first commit."""
+
+    def placing(store: Path, disk: Disk | None) -> None:
+        if not store.exists():
+            with AtomicFile.create(store, disk=disk, timeout=2.0) as atomic:
+                atomic.write(_theirs())
+                atomic.commit()
+
+    def moving(store: Path, disk: Disk | None) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it moves
+            _staging("new", _first_of_ours)(store, disk)
+
+    steps = [
+        Step("create", placing),
+        Step("move", moving),
+        Step("delete", _deleting("second")),
+    ]
+    return Scene("moved", work, steps, flagged=False, complete=_complete_or_theirs)
+
+
+def _first_of_ours(group: Any) -> None:
+    group["numbers"][0] = 99
+    group.create_dataset("ours", data=np.arange(300), chunks=(100,))
+
+
+# A store that is damaged, and repaired.
+
+
+def repaired(work: Path) -> Scene:
+    """A store with a wrong chunk and a wrong hash, which its source and a digest make right."""
+    source = work / "source.h5"
+    write_source(1, source)
+    os.utime(source, (LONG_AGO, LONG_AGO))
+    options = replace(OPTIONS, compression="none")
+
+    def capturing(store: Path, disk: Disk | None) -> object:
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        return capture(source, store, options=options, clock=lambda: now, disk=disk)
+
+    def damaging(store: Path, disk: Disk | None) -> None:
+        with h5py.File(store, "r") as file:
+            chunk = file[VERSIONS]["v1/noise"].id.get_chunk_info(1).byte_offset
+            row = file[f"{layout.POOLS}/raw/hash_table"].id.get_chunk_info(0).byte_offset
+        with AtomicFile.open(store, disk=disk, timeout=2.0) as atomic:
+            for address in (chunk, row):
+                atomic.seek(address)
+                atomic.write(b"damaged")
+            atomic.commit()
+
+    def repairing(store: Path, disk: Disk | None) -> object:
+        return repair(store, source=source, timeout=2.0, disk=disk)
+
+    def complete(store: Path) -> str:
+        with h5py.File(store, "r") as file, h5py.File(source, "r") as whole:
+            damaged = not np.array_equal(file[VERSIONS]["v1/noise"], whole["noise"])
+        assert damaged is not verify(store, threads=1).ok
+        return fingerprint(store)
+
+    steps = [Step("create", capturing), Step("damage", damaging), Step("repair", repairing)]
+    return Scene("repaired", work, steps, complete=complete)
+
+
 SCENES: dict[str, Callable[[Path], Scene]] = {
     "history": history,
     "versions": versions,
+    "imported": imported,
+    "moved": moved,
+    "repaired": repaired,
     "edits": _edits("edits", ("v110", "v110")),
     "no links": _edits("no links", ("v110", "v110"), links=False),
     "old format": _edits("old format", ("earliest", "v108"), flagged=False),

@@ -10,6 +10,8 @@ from tests.support.crash_trials import Trials
 from vh5d.testing.faults import KILLED
 
 SEED = 4
+LONG = {"history", "moved", "imported", "repaired"}
+"""Scenes of so many operations that only some of their states are tried here."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def no_failures(trials):
 @pytest.mark.parametrize("name", SCENES)
 def test_a_power_cut_or_kill_at_every_operation_leaves_the_old_state_or_the_new(recorded, name):
     trials = recorded[name]
-    choices = [KILLED, 0, 6] if name == "history" else [KILLED, *range(9)]
+    choices = [KILLED, 0, 6] if name in LONG else [KILLED, *range(9)]
     for span in trials.spans:
         trials.crash(span, choices)
     no_failures(trials)
@@ -38,7 +40,7 @@ def test_a_power_cut_or_kill_at_every_operation_leaves_the_old_state_or_the_new(
     assert trials.tally.outcomes["new"] > 10
 
 
-@pytest.mark.parametrize("name", [name for name in SCENES if name != "history"])
+@pytest.mark.parametrize("name", [name for name in SCENES if name not in LONG])
 def test_a_crash_of_the_recovery_at_every_operation_does_too(recorded, name):
     trials = recorded[name]
     for span in trials.spans:
@@ -47,9 +49,19 @@ def test_a_crash_of_the_recovery_at_every_operation_does_too(recorded, name):
     no_failures(trials)
 
 
-@pytest.mark.parametrize("kind", ["capture", "prune", "compact"])
-def test_recovery_from_a_crash_of_the_last_calls_of_a_step(recorded, kind):
-    trials = recorded["history"]
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("history", "capture"),
+        ("history", "prune"),
+        ("history", "compact"),
+        ("imported", "import"),
+        ("moved", "move"),
+        ("repaired", "repair"),
+    ],
+)
+def test_recovery_from_a_crash_of_the_last_calls_of_a_step(recorded, name, kind):
+    trials = recorded[name]
     span = next(span for span in trials.spans if span.step.kind == kind)
     for at in range(span.stop - 20, span.stop):
         trials.crash_again(span, [KILLED], [0, 6], at=at)

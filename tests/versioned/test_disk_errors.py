@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from vh5d.errors import StoreWriteError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
 from vh5d.versioned import backing
+
+THEIRS = Path(__file__).parents[1] / "data" / "versioned-hdf5" / "2.1.0.h5.gz"
 
 
 class Failing(Disk):
@@ -81,3 +85,25 @@ def test_a_commit_left_half_applied_is_told_and_recovered_by_the_next_opening(pa
         disk.call = None
     with vh5d.open(path) as file:
         assert list(file) == ["a", "b"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that it was moved
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_read_that_fails_while_a_file_of_versioned_hdf5_is_moved_is_told(tmp_path, disk):
+    # It was a KeyError of HDF5, which had met the zeros that it was given.
+    refused = 0
+    for number in range(40):
+        path = tmp_path / f"{number}.h5"
+        path.write_bytes(gzip.decompress(THEIRS.read_bytes()))
+        try:
+            with vh5d.open(path, "r+") as file:
+                disk.call, disk.later = "preadv", 4 * number
+                with file.stage_version("new") as group:
+                    group.create_dataset("x", data=range(10))
+        except StoreWriteError as error:
+            assert "Input/output error" in error.message
+            refused += 1
+        disk.call = None
+        with vh5d.open(path) as file:
+            assert "third" in file
+    assert refused > 20

@@ -13,6 +13,7 @@ import h5py
 
 from vh5d.errors import NotAStoreError, TargetExistsError
 from vh5d.hdf5.copying import copy_link
+from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.hdf5.walk import LinkKind, list_links
@@ -57,6 +58,7 @@ def import_file(
     *,
     timeout: float = 30.0,
     progress: Progress | None = None,
+    disk: Disk | None = None,
 ) -> ImportResult:
     """Make a store of a file of versioned-hdf5.
 
@@ -73,6 +75,8 @@ def import_file(
         Seconds to wait for others who make the same store.
     progress
         Called with bytes of chunks copied and to be copied.
+    disk
+        What writes the store.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def import_file(
     with _opened(path) as theirs:
         found = layout.data_version(theirs)
         versions = list_versions(theirs)
-        with begin(target, timeout=timeout) as transaction:
+        with begin(target, timeout=timeout, disk=disk) as transaction:
             raws = list(raw_datasets(theirs[layout.ROOT]))
             chunks = Copied(transaction, theirs.get, progress, stored_nbytes(raws))
             trees = Trees(transaction, theirs[layout.VERSIONS], chunks)

@@ -94,7 +94,8 @@ class Backing:
         self._area = None
         move = self._move = Move(self.file)
         try:
-            move.stage(self._open_area)
+            with self._telling():
+                move.stage(self._open_area)
             yield
         finally:
             if self._move is not None:
