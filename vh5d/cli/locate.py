@@ -112,6 +112,23 @@ def is_store(path: Path) -> bool:
         return journal_path(path).exists() or _looks_like_store(path)
 
 
+def stores_below(directory: Path) -> Iterator[Path]:
+    """Yield all stores in a directory and below.
+
+    Raises
+    ------
+    StoreMissingError
+        There is none.
+    """
+    found = False
+    for path in sorted(directory.rglob("*")):
+        if is_store(path):
+            found = True
+            yield path.absolute()
+    if not found:
+        raise StoreMissingError(f"{directory}: there is no store in it", hint="check the path")
+
+
 def is_theirs(path: Path) -> bool:
     """Whether a file holds versions that versioned-hdf5 wrote; nothing is locked."""
     if not path.is_file():

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vh5d.cli.group import FAILED, complain, explain
-from vh5d.cli.locate import is_store, locate
+from vh5d.cli.locate import is_store, locate, stores_below
 from vh5d.cli.opening import tell_recovery
 from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.cli.progress import progress
 from vh5d.cli.text import counted, duration, printable
-from vh5d.errors import StoreMissingError, UsageError, VH5DError
+from vh5d.errors import UsageError, VH5DError
 
 if TYPE_CHECKING:
     from vh5d.store.verify import Problem, VerifyResult
@@ -63,19 +63,9 @@ def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[P
         yield from filter(is_store, files_of_stores(config.policies))
     for file in files:
         if store is None and Path(file).is_dir():
-            yield from _below(Path(file))
+            yield from stores_below(Path(file))
         else:
             yield locate(file, store, told).store
-
-
-def _below(directory: Path) -> Iterator[Path]:
-    found = False
-    for path in sorted(directory.rglob("*")):
-        if is_store(path):
-            found = True
-            yield path.absolute()
-    if not found:
-        raise StoreMissingError(f"{directory}: there is no store in it", hint="check the path")
 
 
 def _verify(path: Path) -> VerifyResult:
