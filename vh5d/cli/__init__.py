@@ -14,6 +14,8 @@ COMMANDS = {
     "watch": "Only watch: put captures into the queue.",
     "worker": "Only work: capture what is in the queue.",
     "status": "Show what is watched, and how it goes.",
+    "events": "Show what the service did, and does.",
+    "retry": "Try again what failed or was given up.",
     "snapshot": "Capture files now.",
     "log": "List the versions of a file, newest first.",
     "show": "Show what is in a version.",

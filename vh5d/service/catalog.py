@@ -195,6 +195,14 @@ class Catalog:
         """Its file cannot be seen now."""
         self._redis.zadd(PREFIX + "retry", {str(path): self._clock() + delay}, xx=True)
 
+    def retry_now(self, path: Path, policy: str) -> None:
+        """Somebody asks for another attempt, as if none had failed."""
+        pipeline = self._redis.pipeline()
+        self._put(pipeline, path, state=State.SETTLING, attempts=0, busy=0, next_try=None)
+        pipeline.zadd(PREFIX + "retry", {str(path): self._clock()})
+        self._tell(pipeline, path, "retry", policy=policy)
+        pipeline.execute()
+
     def roots(self) -> list[dict[str, Any]]:
         """What watchers last said of their roots; `at`: when."""
         found: list[dict[str, Any]] = []
@@ -478,6 +486,12 @@ class Catalog:
         pipeline.hset(_key(path), mapping=mapping)
         pipeline.zadd(PREFIX + "sources", {str(path): self._clock()})
 
+    def tell(self, event: str, path: Path | None = None, **values: Any) -> None:
+        """Something happened that no capture tells of."""
+        pipeline = self._redis.pipeline()
+        self._tell(pipeline, path, event, **values)
+        pipeline.execute()
+
     def _end(
         self,
         pipeline: redis.client.Pipeline,
@@ -493,9 +507,10 @@ class Catalog:
         return {"policy": before.policy, "capture": before.capture}
 
     def _tell(
-        self, pipeline: redis.client.Pipeline, path: Path | str, event: str, **values: Any
+        self, pipeline: redis.client.Pipeline, path: Path | str | None, event: str, **values: Any
     ) -> None:
-        content = json.dumps({"path": str(path), "event": event, "at": self._clock(), **values})
+        where = str(path) if path is not None else None
+        content = json.dumps({"path": where, "event": event, "at": self._clock(), **values})
         pipeline.xadd(PREFIX + "events", {"event": content}, maxlen=EVENTS_KEPT, approximate=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from vh5d.errors import StoreError, UsageError
+from vh5d.errors import ServiceError, StoreError, UsageError
 from vh5d.policy import Config, Policy, default_config, load_config
 from vh5d.service import statistics
 from vh5d.service.catalog import Catalog, Source, connect
@@ -92,6 +92,30 @@ def find_service(directories: Sequence[Path], config: Path | None, state: Path |
     else:
         raise UsageError("no service to show", hint="name a directory, --config or --state")
     return Service(settings, _broker_of(found) if found is not None else None)
+
+
+def running_service(
+    directories: Sequence[Path],
+    config: Path | None,
+    state: Path | None,
+    *,
+    below: Sequence[str] = (),
+) -> Catalog:
+    """The catalog of a service that runs: of that which is named, or watches the files `below`.
+
+    Raises
+    ------
+    UsageError
+        It is not clear which one is meant.
+    ServiceError
+        It does not run.
+    """
+    if config is None and state is None and not directories:
+        state = _state_above(below)
+    service = find_service(directories, config, state)
+    if service.broker is None:
+        raise ServiceError("the service does not run", hint="start it: vh5d up")
+    return Catalog(connect(service.broker))
 
 
 def report(service: Service, *, everything: bool = True) -> dict[str, Any]:
@@ -245,6 +269,17 @@ def _state_of(directories: Sequence[Path]) -> Path | None:
         if wanted <= watched and is_running(state):
             return state
     return directory_for(directories[0])
+
+
+def _state_above(files: Sequence[str]) -> Path | None:
+    """The state directory of the service that watches a directory above all these files."""
+    for state in known_states():
+        description = description_of(state)
+        watched = description.watch if description is not None and is_running(state) else ()
+        above = tuple(f"{directory.rstrip('/')}/" for directory in watched)
+        if files and all(file.startswith(above) for file in files):
+            return state
+    return None
 
 
 def _settings_of(description: Description) -> Config:
