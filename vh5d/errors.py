@@ -102,6 +102,10 @@ class SourceChangedError(SourceError):
     retryable = True
 
 
+class SourceTooLargeError(SourceError):
+    """The source is larger than what is to be captured."""
+
+
 class StoreError(VH5DError):
     """A store cannot be used."""
 

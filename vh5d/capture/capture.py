@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
-from vh5d.capture.hashing import Kept, Progress, keep
+from vh5d.capture.access import Access
+from vh5d.capture.hashing import Progress
 from vh5d.capture.home import settle_in
-from vh5d.capture.options import CaptureOptions, CaptureResult, KeptAs, utc_now
-from vh5d.capture.scan import Scan, scan
-from vh5d.capture.stage import StagedTree, keep_aside, stage_tree
+from vh5d.capture.job import Job
+from vh5d.capture.options import CaptureOptions, CaptureResult, utc_now
 from vh5d.capture.watchful import WatchfulSource
-from vh5d.errors import StoreWriteError
+from vh5d.errors import SourceTooLargeError, StoreWriteError
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.recovery import RECOVERED
-from vh5d.store.blueprint import blueprint
-from vh5d.store.images import Image, SourceFacts, read_image, write_image
-from vh5d.store.pieces import Pieces, digest
 from vh5d.store.transaction import Transaction, begin
-from vh5d.store.versions import current_version
 
 DEFAULTS = CaptureOptions()
 
@@ -74,7 +66,7 @@ def capture(
         WatchfulSource(Path(source), busy=options.busy, real=options.real) as watched,
         _begin(watched, Path(store), options, disk) as transaction,
     ):
-        job = _Job(watched, transaction, options, cause, progress)
+        job = Job(watched, transaction, options, cause, progress)
         version = job.run(clock)
         return CaptureResult(
             source=Path(source),
@@ -86,108 +78,38 @@ def capture(
             seconds=time.monotonic() - started,
             kept_as=job.kept_as,
             warnings=(*job.warnings, *_recovery_note(transaction)),
+            read_bytes=job.read_bytes,
         )
 
 
 def _begin(
     watched: WatchfulSource, store: Path, options: CaptureOptions, disk: Disk | None
 ) -> Transaction:
+    _check_size(watched, options.file_size)
     place = settle_in(store, watched.path)
-    transaction = begin(place, timeout=options.timeout, mode=watched.store_mode, disk=disk)
-    if transaction.atomic.path != place:
+    access = Access.asked(options.store_mode, options.store_group)
+    mode = watched.store_mode
+    transaction = begin(place, timeout=options.timeout, mode=access.first_mode(mode), disk=disk)
+    try:
+        _check_place(transaction, place, store)
+        transaction.atomic.grant(access.mode_of(mode, new=transaction.created), access.group)
+    except BaseException:
         transaction.__exit__(None, None, None)
-        raise StoreWriteError(f"{store}: a link appeared in its path", hint="see who made it")
+        raise
     return transaction
 
 
-@dataclass
-class _Job:
-    source: WatchfulSource
-    transaction: Transaction
-    options: CaptureOptions
-    cause: str
-    progress: Progress | None
-    kept_as: KeptAs = "tree"
-    warnings: tuple[str, ...] = ()
+def _check_place(transaction: Transaction, place: Path, store: Path) -> None:
+    if transaction.atomic.path != place:
+        raise StoreWriteError(f"{store}: a link appeared in its path", hint="see who made it")
 
-    def run(self, clock: Callable[[], datetime]) -> str | None:
-        transaction = self.transaction
-        previous = current_version(transaction.file)
-        before = read_image(transaction.file, previous)
-        with scan(self.source, self.options, lambda: self._known(before, previous)) as found:
-            self.kept_as, self.warnings = found.kept_as, found.problems
-            kept = keep(
-                self.source.file.pread_into,
-                found.tiling.pieces,
-                transaction.pools,
-                transaction.chunks,
-                threads=self.options.threads,
-                progress=self.progress,
-            )
-            checksum = digest(self.source.size, found.tiling.pieces, kept.hashes)
-            if before is not None and before.facts.digest == checksum:
-                self.source.check_at_rest()
-                return None
-            version = f"v{transaction.next_sequence()}"
-            bytes_count = self.options.significant == "bytes"
-            staged = stage_tree(
-                transaction, found, kept, version, previous, before, always=bytes_count
-            )
-            if not staged.changed:
-                self.source.check_at_rest()
-                return None
-            self.warnings += staged.warnings
-            facts = self._facts(checksum, found)
-            image = _image(facts, found, kept, staged)
-            group = write_image(transaction, version, image, previous)
-            self.warnings += tuple(keep_aside(found, group))
-            group.attrs["bytes_added"] = transaction.bytes_added
-            transaction.finish_version(version, previous=previous, timestamp=clock())
-            self.source.check_at_rest()
-        transaction.commit()
-        return version
 
-    def _known(self, before: Image | None, previous: str) -> Pieces | None:
-        if before is None:
-            return None
-        transaction = self.transaction
-        return blueprint(transaction.read, transaction.file, transaction.pools, previous).pieces
-
-    def _facts(self, checksum: str, found: Scan) -> SourceFacts:
-        status = self.source.status
-        return SourceFacts(
-            path=str(self.source.path.absolute()),
-            size=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            mode=status.st_mode & 0o7777,
-            host=socket.gethostname(),
-            cause=self.cause,
-            digest=checksum,
-            kept_as=found.kept_as,
+def _check_size(watched: WatchfulSource, most: int | None) -> None:
+    if most is not None and watched.size > most:
+        raise SourceTooLargeError(
+            f"{watched.path}: {watched.size} bytes are more than the {most} that are captured",
+            hint="raise limits.file_size",
         )
-
-
-def _image(facts: SourceFacts, found: Scan, kept: Kept, staged: StagedTree) -> Image:
-    pieces, pages = found.tiling.pieces, found.tiling.pages
-    chunks = found.tiling.chunks
-    offsets = np.stack([pieces.offsets[chunks], pieces.nbytes[chunks]], axis=1)
-    table = np.stack(
-        [
-            pieces.offsets[pages],
-            pieces.nbytes[pages],
-            pieces.pools[pages].astype(np.uint64),
-            kept.rows[pages].astype(np.uint64),
-        ],
-        axis=1,
-    )
-    return Image(
-        facts=facts,
-        objects=staged.entries,
-        fingerprints=staged.fingerprints,
-        offsets=offsets,
-        pages=table,
-        pools=tuple(each.name for each in pieces.encodings),
-    )
 
 
 def _recovery_note(transaction: Transaction) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from vh5d.capture.hashing import hash_pieces
 from vh5d.capture.options import CaptureOptions
-from vh5d.capture.scan import Parsed, Scan, scan
+from vh5d.capture.parsed import Parsed, Scan
+from vh5d.capture.scan import scan
 from vh5d.capture.stage import with_chunks
 from vh5d.capture.watchful import WatchfulSource
 from vh5d.errors import UsageError

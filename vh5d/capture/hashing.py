@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,10 +13,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vh5d.errors import SourceChangedError
 from vh5d.store.chunk_writer import ChunkWriter
 from vh5d.store.encoding import Encoding
 from vh5d.store.pieces import Pieces
 from vh5d.store.pools import HASH_NBYTES, Hashes, Pool, Pools, hash_chunk
+
+#: How often a piece that somebody may be writing is read at most, and the pause in seconds.
+READINGS = 50
+READING_PAUSE = 0.001
 
 ReadInto = Callable[[int, memoryview], None]
 Progress = Callable[[int, int], None]
@@ -61,6 +67,7 @@ def keep(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    twice: bool = False,
 ) -> Kept:
     """Hash all pieces and store the new ones.
 
@@ -78,6 +85,8 @@ def keep(
         How many threads hash and compress; by default one a core.
     progress
         Called with bytes done and bytes in all.
+    twice
+        Read what is new until two readings are the same: somebody may be writing it.
     """
     chosen = [pools[each.name] for each in pieces.encodings]
     hashes = np.empty((len(pieces), HASH_NBYTES), np.uint8)
@@ -85,7 +94,7 @@ def keep(
     total, done = int(pieces.nbytes.sum()), 0
 
     def work(batch: slice) -> _Batch:
-        return _examine(read_into, pieces, batch, chosen)
+        return _examine(read_into, pieces, batch, chosen, twice=twice)
 
     for batch in ahead(work, pieces.batches(), threads or cores()):
         hashes[batch.pieces] = batch.hashes
@@ -118,20 +127,55 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _examine(read_into: ReadInto, pieces: Pieces, batch: slice, pools: Sequence[Pool]) -> _Batch:
+def _examine(
+    read_into: ReadInto, pieces: Pieces, batch: slice, pools: Sequence[Pool], *, twice: bool
+) -> _Batch:
     data = _read(read_into, pieces, batch)
     hashes = _hash(data, pieces, batch)
-    rows = np.full(len(data), -1, np.int64)
     kinds = pieces.pools[batch]
-    for kind in np.unique(kinds):
-        of_kind = np.flatnonzero(kinds == kind)
-        rows[of_kind] = pools[kind].find(hashes[of_kind]).rows
+    rows = _find(hashes, kinds, pools)
+    if twice and _settle(read_into, pieces, batch, data, np.flatnonzero(rows < 0)):
+        hashes = _hash(data, pieces, batch)
+        rows = _find(hashes, kinds, pools)
     new = []
     for i in np.flatnonzero(rows < 0):
         piece = batch.start + int(i)
         stored, mask = _encode(data[i], int(pieces.padded[piece]), pools[kinds[i]].encoding)
         new.append(_New(piece, stored, mask))
     return _Batch(batch, hashes, rows, new)
+
+
+def _find(hashes: Hashes, kinds: NDArray[np.int64], pools: Sequence[Pool]) -> NDArray[np.int64]:
+    rows = np.full(len(hashes), -1, np.int64)
+    for kind in np.unique(kinds):
+        of_kind = np.flatnonzero(kinds == kind)
+        rows[of_kind] = pools[kind].find(hashes[of_kind]).rows
+    return rows
+
+
+def _settle(
+    read_into: ReadInto,
+    pieces: Pieces,
+    batch: slice,
+    data: list[memoryview],
+    which: NDArray[np.intp],
+) -> bool:
+    """Read some of the pieces again until each is as it was a moment ago; whether any was not."""
+    restless = False
+    for i in which.tolist():
+        offset = int(pieces.offsets[batch.start + i])
+        for _ in range(READINGS):
+            again = np.empty(len(data[i]), np.uint8)
+            read_into(offset, again.data)
+            if np.array_equal(again, np.frombuffer(data[i], np.uint8)):
+                break
+            data[i], restless = again.data, True
+            time.sleep(READING_PAUSE)
+        else:
+            raise SourceChangedError(
+                "a chunk is rewritten faster than it can be read", hint="try again later"
+            )
+    return restless
 
 
 def _encode(data: memoryview, padded_to: int, encoding: Encoding) -> tuple[bytes | memoryview, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Literal
 
 Compression = Literal["auto", "keep", "none", "zstd"]
 Significant = Literal["bytes", "content"]
-Busy = Literal["refuse", "try"]
-KeptAs = Literal["tree", "bytes"]
+Busy = Literal["refuse", "try", "swmr"]
+KeptAs = Literal["tree", "bytes", "content"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,23 @@ class CaptureOptions:
     significant
         Which change makes a version: any of ``bytes``, or of ``content`` only.
     busy
-        What to do about a source that somebody has open for writing: ``refuse``, or ``try``.
+        What to do about a source that somebody has open for writing: ``refuse``, ``try``, or
+        ``swmr``: capture one that is written with SWMR as it grows.
+    exact
+        Whether to keep what a restore bit for bit needs, beside the content.
+    counts
+        Takes the full path of an object; whether a change of it makes a version. None: any does,
+        and any change of bytes. Whatever counts, a version has everything.
+    version_name
+        Takes the version's number and its time, and returns its name; None: v1, v2, ….
+    file_size
+        Refuse sources larger than this many bytes.
+    read_rate
+        Read the source no faster than this many bytes a second.
+    store_mode
+        Permissions of the store; None: those who may read the source.
+    store_group
+        The group of the store, by name; None: that of the process.
     parse
         False: keep the bytes alone, of a source whose parsing ended processes.
     threads
@@ -40,6 +57,13 @@ class CaptureOptions:
     compression: Compression = "auto"
     significant: Significant = "bytes"
     busy: Busy = "refuse"
+    exact: bool = True
+    counts: Callable[[str], bool] | None = None
+    version_name: Callable[[int, datetime], str] | None = None
+    file_size: int | None = None
+    read_rate: float | None = None
+    store_mode: int | None = None
+    store_group: str | None = None
     parse: bool = True
     threads: int | None = None
     timeout: float = 30.0
@@ -61,7 +85,10 @@ class CaptureResult:
     seconds
         How long it took.
     kept_as
-        ``tree``, or ``bytes`` for a source that HDF5 cannot open.
+        ``tree``, with which the file can be made again bit for bit; ``content``: the tree alone;
+        ``bytes`` for a source that HDF5 cannot open.
+    read_bytes
+        Bytes of chunks and pages that were read and hashed.
     warnings
         What could not be kept in the tree (it is in the image all the same).
     """
@@ -75,6 +102,7 @@ class CaptureResult:
     seconds: float
     kept_as: KeptAs
     warnings: tuple[str, ...] = ()
+    read_bytes: int = 0
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""Version to file: the same bytes, checked, in one rename."""
+"""Version to file: the same bytes where they were kept, checked, in one rename."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vh5d.capture.hashing import Progress, ahead, cores
+from vh5d.capture.rebuild import rebuild
 from vh5d.capture.target import new_file
 from vh5d.errors import StoreDamagedError, TargetExistsError
 from vh5d.store.blueprint import Blueprint, blueprint
@@ -33,6 +34,10 @@ class RestoreResult:
         Its digest, the same as the version's.
     seconds
         How long it took.
+    exact
+        Whether it has the bytes of the file that was captured; else its content alone.
+    warnings
+        What of the content could not be copied, one line each.
     """
 
     target: Path
@@ -40,6 +45,8 @@ class RestoreResult:
     nbytes: int
     digest: str
     seconds: float
+    exact: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 def restore(
@@ -54,6 +61,10 @@ def restore(
 
     The file is written beside the target, checked against the digest that was taken at capture,
     given the source's permissions and modification time, and renamed into place.
+
+    Of a version that is kept by its content (of a file that was growing, or with `exact` off), a
+    new file is made with the same objects, attributes and values; its chunks are checked against
+    their hashes first, and copied as they are stored.
 
     Parameters
     ----------
@@ -86,18 +97,29 @@ def restore(
     with open_store(store) as reader:
         chosen = reader.resolve(version)
         plan = blueprint(reader.read, reader.file, reader.pools, chosen.name)
-        with new_file(path, overwrite=overwrite) as (fd, _):
-            found = _write(reader.read, plan, fd, progress)
+        facts = plan.image.facts
+        exact = facts.kept_as != "content"
+        warnings: list[str] = []
+        with new_file(path, overwrite=overwrite) as (fd, name):
+            if exact:
+                found = _write(reader.read, plan, fd, progress)
+            else:
+                found = read_pieces(reader.read, plan, lambda _offset, _data: None, progress)
             _check(reader, chosen, plan, found)
+            if not exact:
+                warnings = rebuild(reader, chosen, name)
+            nbytes = os.fstat(fd).st_size
             # Never set-user-ID: a program called x.h5 would run as whoever restores it.
-            os.fchmod(fd, plan.image.facts.mode & 0o777)
-            os.utime(fd, ns=(plan.image.facts.mtime_ns, plan.image.facts.mtime_ns))
+            os.fchmod(fd, facts.mode & 0o777)
+            os.utime(fd, ns=(facts.mtime_ns, facts.mtime_ns))
     return RestoreResult(
         target=path,
         version=chosen.name,
-        nbytes=plan.image.facts.size,
-        digest=plan.image.facts.digest,
+        nbytes=nbytes,
+        digest=facts.digest,
         seconds=time.monotonic() - started,
+        exact=exact,
+        warnings=tuple(warnings),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import blake3
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.capture.hashing import Kept
-from vh5d.capture.scan import Parsed, Scan
+from vh5d.capture.parsed import Parsed, Scan
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
@@ -62,6 +64,7 @@ def stage_tree(
     before: Image | None,
     *,
     always: bool = False,
+    counts: Callable[[str], bool] | None = None,
 ) -> StagedTree:
     """Build the tree of a new version in the store's file.
 
@@ -81,6 +84,8 @@ def stage_tree(
         Its image, if it has one.
     always
         Whether a version is made even when no object changed; only its root group is new then.
+    counts
+        Takes the path of an object; whether its change makes a version. None: any does.
 
     Returns
     -------
@@ -96,7 +101,9 @@ def stage_tree(
         area, found.parsed, found.tiling.chunks, kept, versions[previous], _known(before)
     )
     changed = builder.changed()
-    if always and not changed:
+    if counts is not None and not builder.count(counts):
+        changed = frozenset()
+    elif always and not changed:
         changed = frozenset({found.parsed.tree.root})
     if changed:
         builder.build(versions, version, changed)
@@ -185,6 +192,13 @@ class _Builder:
             )
         return _spread({each.address for each in self.tree if self._differs(each)}, self.tree)
 
+    def count(self, counts: Callable[[str], bool]) -> bool:
+        """Whether an object that counts differs, or is gone."""
+        there = {each.path for each in self.tree}
+        differing = (each.path for each in self.tree if self._differs(each))
+        gone = (path for path in self.known if path not in there)
+        return any(counts(_text(path)) for path in chain(differing, gone))
+
     def fingerprint(self, each: SourceObject) -> bytes:
         """Return what an object is known by: its walk's fingerprint, and that of its chunks."""
         if each.address in self.lost:
@@ -223,7 +237,13 @@ class _Builder:
 
     def _stage(self, each: SourceObject) -> int:
         stored = self.found.stored[each.address]
-        spec = of_dataset(self._open(each), chunks=stored.block, filters=stored.encoding.filters)
+        # A dataset that grows may have a larger extent by now than when its chunks were listed.
+        spec = of_dataset(
+            self._open(each),
+            chunks=stored.block,
+            filters=stored.encoding.filters,
+            shape=each.dataset.shape if each.dataset else None,
+        )
         records = pool_records(
             self.area.pools[stored.encoding.name],
             self.kept.rows[self.pieces[each.address]],

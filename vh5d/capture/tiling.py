@@ -101,6 +101,17 @@ def tile(size: int, datasets: Sequence[Stored], pages: Encoding) -> Tiling:
     )
 
 
+def tile_chunks(datasets: Sequence[Stored]) -> Tiling:
+    """Cut out the datasets' chunks, and nothing else of the file."""
+    encodings = tuple(dict.fromkeys(each.encoding for each in datasets))
+    nbytes = [each.extents.nbytes for each in datasets]
+    padded = [np.maximum(each.extents.nbytes, np.uint64(each.padded_to)) for each in datasets]
+    pools = [np.full(len(each.extents), encodings.index(each.encoding)) for each in datasets]
+    offsets = _join([each.extents.offsets for each in datasets])
+    kinds = np.concatenate([np.empty(0, np.int64), *pools])
+    return _sorted(offsets, _join(nbytes), _join(padded), kinds, encodings, len(offsets))
+
+
 def tile_like(known: Pieces | None, size: int, pages: Encoding) -> Tiling:
     """Cut a file that is not understood: along the pieces of its last version, then into pages.
 

@@ -26,8 +26,9 @@ class WatchfulSource:
     path
         The source.
     busy
-        What to do about a source that somebody has open for writing: ``refuse``, or ``try``, in
-        the hope that it can be read whole.
+        What to do about a source that somebody has open for writing: ``refuse``; ``try``, in the
+        hope that it can be read whole; or ``swmr``, to read one that is written with SWMR as it
+        grows, and refuse others.
     real
         What the path must lead to, links resolved; None: anywhere.
 
@@ -48,6 +49,7 @@ class WatchfulSource:
             self.status = self.file.stat()
             self.superblock = self.file.superblock()
             self.writer = self._writer()
+            self.growing = busy == "swmr" and self._is_shared()
             self._check_idle(busy)
         except BaseException:
             self.file.close()
@@ -81,7 +83,9 @@ class WatchfulSource:
         return self.superblock is not None and self.superblock.writing
 
     def check_at_rest(self) -> None:
-        """Refuse what was read when anything moved meanwhile.
+        """Refuse what was read when anything moved meanwhile that must not.
+
+        A file that is read as it grows may grow, as long as its writer goes on with SWMR.
 
         Raises
         ------
@@ -90,6 +94,9 @@ class WatchfulSource:
         if self.file.error is not None:
             raise self.file.error
         now = self.file.stat()
+        if self.growing:
+            self._check_growing(now)
+            return
         if _identity(now) != _identity(self.status):
             raise SourceChangedError(
                 f"{self.path}: changed while it was read", hint="try again when it is at rest"
@@ -100,6 +107,16 @@ class WatchfulSource:
                 hint="try again when it is at rest",
             )
 
+    def _is_shared(self) -> bool:
+        return self.marked and self.superblock is not None and self.superblock.swmr
+
+    def _check_growing(self, now: os.stat_result) -> None:
+        self.superblock = self.file.superblock()
+        if now.st_size < self.status.st_size or not self._is_shared():
+            raise SourceChangedError(
+                f"{self.path}: was closed while it was read", hint="try again when it is at rest"
+            )
+
     def _check_place(self, real: Path | None) -> None:
         if real is not None and self.file.real_path() != real:
             raise SourceChangedError(
@@ -107,7 +124,7 @@ class WatchfulSource:
             )
 
     def _check_idle(self, busy: Busy) -> None:
-        if self.writer is not None and busy == "refuse":
+        if self.writer is not None and busy != "try" and not self.growing:
             raise SourceBusyError(
                 f"{self.path}: {self.writer}", hint="wait until it is closed, or say --busy"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vh5d.cli.group import complain
 from vh5d.cli.locate import Located, locate, source_of
 from vh5d.cli.opening import opened
 from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
@@ -99,14 +100,19 @@ def _restore(store: Path, version: VersionInfo, target: Path, *, force: bool, js
                 "target": str(result.target),
                 "bytes": result.nbytes,
                 "digest": result.digest,
+                "exact": result.exact,
+                "warnings": list(result.warnings),
                 "seconds": round(result.seconds, 6),
             }
         )
         return
+    for warning in result.warnings:
+        complain(warning)
     click.echo(
         f"{printable(target)}: {click.style(version.name, bold=True)} of "
         f"{both_times(version.timestamp)}, {format_size(result.nbytes)} "
-        f"in {duration(result.seconds)}, the digest is right"
+        f"in {duration(result.seconds)}, "
+        + ("the digest is right" if result.exact else "the same content, not bit for bit")
     )
 
 

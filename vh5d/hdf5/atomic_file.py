@@ -29,6 +29,7 @@ from vh5d.errors import (
     StoreWriteError,
     TargetExistsError,
 )
+from vh5d.hdf5.access import grant
 from vh5d.hdf5.commit import Commit
 from vh5d.hdf5.disk import Buffer, Disk, byte_view, close_synced, refusals, write_error
 from vh5d.hdf5.journal import journal_path
@@ -193,6 +194,25 @@ class AtomicFile:
             temporary, fd = make_temporary(disk, store, mode)
             undo.pop_all()
         return cls(store, fd, lock, disk=disk, timeout=timeout, temporary=temporary)
+
+    def grant(self, mode: int | None, group: int | None) -> None:
+        """Let others read the store, or no longer: at once, without a commit.
+
+        Parameters
+        ----------
+        mode
+            Permission bits; None: as they are.
+        group
+            Group number; None: as it is.
+
+        Raises
+        ------
+        StoreWriteError
+            This process may not.
+        """
+        if mode is not None or group is not None:
+            with refusals(self.path):
+                grant(self._fd, mode, group)
 
     @property
     def base(self) -> int:

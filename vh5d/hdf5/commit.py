@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 
 from vh5d.errors import StoreConflictError
+from vh5d.hdf5.access import share_alike
 from vh5d.hdf5.disk import Disk, close_synced, write_fully
 from vh5d.hdf5.journal import PAGE, Journal, journal_path, superblock_digest
 from vh5d.hdf5.locks import lock_holders, try_lock, wait_until
@@ -115,8 +116,10 @@ class Commit:
             journal = self._prepare()
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             # The journal holds what the store does: nobody else may read it.
-            fd = self._disk.open(self._journal_path, flags, os.fstat(self._fd).st_mode & 0o777)
+            store = os.fstat(self._fd)
+            fd = self._disk.open(self._journal_path, flags, store.st_mode & 0o707)
             try:
+                share_alike(fd, store, store.st_mode & 0o777)
                 journal.write(self._disk, fd)
                 self._disk.fsync(fd)
             finally:

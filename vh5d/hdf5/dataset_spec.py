@@ -64,7 +64,11 @@ class DatasetSpec:
 
 
 def of_dataset(
-    dataset_id: Any, *, chunks: Sequence[int] | None = None, filters: Sequence[FilterLike] = ()
+    dataset_id: Any,
+    *,
+    chunks: Sequence[int] | None = None,
+    filters: Sequence[FilterLike] = (),
+    shape: Sequence[int] | None = None,
 ) -> DatasetSpec:
     """Return the spec of an existing dataset, perhaps with other chunks and added filters.
 
@@ -76,6 +80,8 @@ def of_dataset(
         The chunk shape to have; None keeps the dataset's own.
     filters
         Filters to append to the pipeline.
+    shape
+        The extent to have; None keeps the one that the dataset has now.
     """
     dcpl = dataset_id.get_create_plist()
     if chunks is not None:
@@ -87,9 +93,10 @@ def of_dataset(
         dcpl = fresh
     _add_filters(dcpl, filters)
     type_id = dataset_id.get_type()
-    return DatasetSpec(
-        type_id, dataset_id.get_space(), dcpl, tuple(dcpl.get_chunk()), type_id.get_size()
-    )
+    space = dataset_id.get_space()
+    if shape is not None:
+        space.set_extent_simple(tuple(shape), space.get_simple_extent_dims(True))
+    return DatasetSpec(type_id, space, dcpl, tuple(dcpl.get_chunk()), type_id.get_size())
 
 
 def of_array(

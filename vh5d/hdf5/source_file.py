@@ -72,6 +72,10 @@ class SourceFile:
         except OSError as error:
             raise self._explain(error) from error
 
+    def fileno(self) -> int:
+        """The descriptor it is read through."""
+        return self._fd
+
     def real_path(self) -> Path:
         """Where the open file is, as the kernel knows it; it may have moved since."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,43 @@ def copy_subtree(source: Any, target_parent: Any, name: bytes) -> list[str]:
     return copying.warnings
 
 
+def copy_root(source: Any, target: Any, *, own: Collection[str], aside: Any = None) -> list[str]:
+    """Make all that is in a group again in another, its attributes too.
+
+    Parameters
+    ----------
+    source, target
+        Identifiers of the groups; `target` is empty.
+    own
+        Names of attributes of `source` that are not copied.
+    aside
+        A group whose attributes `target` gets as well.
+
+    Returns
+    -------
+    list of str
+        What could not be copied, one line each.
+    """
+    copying = _Copying()
+    copying.made[address_of(source)] = target
+    copying.members(source, target, b"")
+    copying.finish()
+    for group, left_out in ((source, own), (aside, ())):
+        if group is not None:
+            copying.warnings += copy_attributes(
+                group,
+                target,
+                copying.translate,
+                path=b"/",
+                select=lambda name, left_out=left_out: _text(name) not in left_out,  # type: ignore[misc]
+            )
+    return copying.warnings
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
 @dataclass
 class _Copying:
     made: dict[int, Any] = field(default_factory=dict)
@@ -51,8 +89,12 @@ class _Copying:
         self.made[address_of(source)] = made
         self.pairs.append((path, source, made))
         if isinstance(source, h5g.GroupID):
-            for each in list_links(source):
-                self._link(each, source, made, path + b"/" + each.name)
+            self.members(source, made, path)
+
+    def members(self, source: Any, target: Any, path: bytes) -> None:
+        """Make all that is in a group."""
+        for each in list_links(source):
+            self._link(each, source, target, path + b"/" + each.name)
 
     def _link(self, each: SourceLink, source: Any, target: Any, path: bytes) -> None:
         try:
@@ -66,14 +108,14 @@ class _Copying:
             where = path.decode("utf-8", "backslashreplace")
             self.warnings.append(f"{where} is not copied: {error}")
 
+    def translate(self, address: int) -> int | None:
+        """Return where the copy of an object is."""
+        made = self.made.get(address)
+        return None if made is None else address_of(made)
+
     def finish(self) -> None:
         """Copy what may refer to other objects, now that all have their place."""
-
-        def translate(address: int) -> int | None:
-            made = self.made.get(address)
-            return None if made is None else address_of(made)
-
         for path, source, target in self.pairs:
-            self.warnings += copy_attributes(source, target, translate, path=path)
+            self.warnings += copy_attributes(source, target, self.translate, path=path)
             if isinstance(source, h5d.DatasetID):
-                self.warnings += rewrite_references(source, target, translate, path=path)
+                self.warnings += rewrite_references(source, target, self.translate, path=path)

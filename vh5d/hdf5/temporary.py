@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from vh5d.errors import StoreConflictError
+from vh5d.hdf5.access import share_alike
 from vh5d.hdf5.disk import Disk, close_synced
 from vh5d.hdf5.locks import try_lock
 
@@ -49,12 +50,12 @@ def make_replacement(disk: Disk, store: Path, like: os.stat_result) -> tuple[Pat
     """
     remove_replacement(disk, store)
     path = _replacement_path(store)
-    fd = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, stat.S_IMODE(like.st_mode))
+    fd = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.fchmod(fd, stat.S_IMODE(like.st_mode))
         # Only root gives files away; a store that belongs to somebody else then changes hands.
         with contextlib.suppress(PermissionError):
-            os.fchown(fd, like.st_uid, like.st_gid)
+            os.fchown(fd, like.st_uid, -1)
+        share_alike(fd, like, stat.S_IMODE(like.st_mode))
     except BaseException:
         close_synced(disk, fd)
         disk.unlink(path)

@@ -15,6 +15,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vh5d.hdf5.access import share_alike
 from vh5d.hdf5.locks import process_name, try_lock, wait_until
 
 _SUFFIX = ".lock"
@@ -82,8 +83,9 @@ class NoLock:
 
 def _open_locked(path: Path) -> int | None:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, _mode_of(path.with_name(path.name.removesuffix(_SUFFIX))))
+    fd = os.open(path, flags, 0o600)
     try:
+        _share(fd, path.with_name(path.name.removesuffix(_SUFFIX)))
         locked = try_lock(fd, fcntl.LOCK_EX) and _is_named(path, fd)
     except BaseException:
         os.close(fd)
@@ -94,12 +96,12 @@ def _open_locked(path: Path) -> int | None:
     return fd
 
 
-def _mode_of(store: Path) -> int:
-    """Permissions of a store's lock file: who may not read the one cannot lock the other."""
-    try:
-        return 0o600 | (store.stat().st_mode & 0o066)
-    except OSError:
-        return 0o600
+def _share(fd: int, store: Path) -> None:
+    """Who may read a store may see its lock, and nobody else."""
+    with contextlib.suppress(OSError):
+        if os.fstat(fd).st_uid == os.geteuid() and not os.fstat(fd).st_size:
+            like = store.stat()
+            share_alike(fd, like, 0o600 | (like.st_mode & 0o066))
 
 
 def _is_named(path: Path, fd: int) -> bool:

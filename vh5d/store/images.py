@@ -53,7 +53,11 @@ class ObjectEntry:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What a version says of the file that it was captured from."""
+    """What a version says of the file that it was captured from.
+
+    `inode` and `rewrites` are told of a file that was growing: which file it was, and whether its
+    writer was seen to rewrite chunks where they lay.
+    """
 
     path: str
     size: int
@@ -63,6 +67,8 @@ class SourceFacts:
     cause: str
     digest: str
     kept_as: str
+    inode: int | None = None
+    rewrites: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,9 @@ def write_image(area: StagingArea, version: str, image: Image, previous: str | N
     group.attrs["digest"] = facts.digest
     group.attrs["kept_as"] = facts.kept_as
     group.attrs["pools"] = list(image.pools)
+    if facts.inode is not None:
+        group.attrs["source_inode"] = facts.inode
+        group.attrs["rewrites"] = facts.rewrites
     return group
 
 
@@ -135,6 +144,8 @@ def read_image(file: h5py.File, version: str) -> Image | None:
             cause=str(attributes["cause"]),
             digest=str(attributes["digest"]),
             kept_as=str(attributes["kept_as"]),
+            inode=int(attributes["source_inode"]) if "source_inode" in attributes else None,
+            rewrites=bool(attributes.get("rewrites", False)),
         ),
         objects=_unpack(read_table(group, "objects", 1, np.uint8), version),
         fingerprints=read_table(group, "fingerprints", FINGERPRINT_NBYTES, np.uint8),

@@ -40,8 +40,18 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def take(self, which: NDArray[np.intp]) -> Pieces:
+        """Return some of the pieces, in the order of their offset."""
+        return Pieces(
+            self.offsets[which],
+            self.nbytes[which],
+            self.padded[which],
+            self.pools[which],
+            self.encodings,
+        )
+
     def batches(self) -> Iterator[slice]:
-        """Group the pieces into runs of about `BATCH_NBYTES`."""
+        """Group the pieces into runs of about `BATCH_NBYTES`, gaps between them included."""
         if not len(self):
             return
         ends = np.cumsum(self.nbytes)
@@ -49,6 +59,8 @@ class Pieces:
         while start < len(self):
             already = int(ends[start - 1]) if start else 0
             stop = int(np.searchsorted(ends, already + BATCH_NBYTES, side="right"))
+            reach = self.offsets[start] + np.uint64(BATCH_NBYTES)
+            stop = min(stop, int(np.searchsorted(self.offsets, reach)))
             stop = max(stop, start + 1)
             yield slice(start, stop)
             start = stop

@@ -286,8 +286,8 @@ class _Check:
             self._add(
                 "image", version, "its file does not have the digest that it was captured with"
             )
-        else:
-            return plan
+        elif version.kept_as != "content":
+            return plan  # of content alone there is no file to compare with
         return None
 
     def _hashes(self, plan: Blueprint) -> tuple[Hashes, int]:
