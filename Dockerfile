@@ -2,6 +2,7 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE requirements-ci.txt ./
 COPY vh5d vh5d
+COPY systemd systemd
 # The versions that the tests ran with.
 RUN python -m venv /opt/vh5d \
     && /opt/vh5d/bin/pip install --no-cache-dir --constraint requirements-ci.txt .

@@ -28,6 +28,7 @@ COMMANDS = {
     "compact": "Rewrite a store without dead space.",
     "import": "Make a store of a file of versioned-hdf5.",
     "export": "Make a file for versioned-hdf5 of a store.",
+    "install-service": "Have systemd run the service.",
     "completion": "Print a shell's completion script.",
 }
 
