@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "Check stores, down to the last chunk.",
     "repair": "Make right again what can be of a damaged store.",
     "prune": "Drop versions, and give back their space.",
+    "maintain": "Thin the stores of policies now, as each night.",
     "compact": "Rewrite a store without dead space.",
     "import": "Make a store of a file of versioned-hdf5.",
     "export": "Make a file for versioned-hdf5 of a store.",

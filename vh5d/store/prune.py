@@ -28,7 +28,7 @@ from vh5d.store.dropping import Chosen, Selection, drop, select
 from vh5d.store.reachability import Reached, reach_all
 from vh5d.store.transaction import Transaction, begin
 
-_NO_HOLES = "its file system cannot give back parts of a file: `vh5d compact` rewrites it"
+NO_HOLES = "its file system cannot give back parts of a file: `vh5d compact` rewrites it"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class _Job:
             self._settle(self._holes(tidied=False))
         else:
             self._settle(NONE)
-            self.hint = _NO_HOLES
+            self.hint = NO_HOLES
 
     def commit(self, progress: Progress | None) -> None:
         """Commit, give the space back, and tidy up."""
@@ -221,7 +221,7 @@ class _Job:
     def _return(self, holes: Ranges, progress: Progress | None) -> bool:
         try:
             if not self._atomic.return_space(holes, progress):
-                self.hint = _NO_HOLES
+                self.hint = NO_HOLES
                 return False
         except StoreBusyError as error:
             self.hint = f"{error.message}: the next prune gives the space back"

@@ -1,0 +1,206 @@
+"""Rounds of maintenance: every store of a policy is thinned, once, and captures go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.support.waiting import wait_for
+from vh5d.capture.capture import capture
+from vh5d.errors import StoreBusyError
+from vh5d.hdf5.disk import Disk
+from vh5d.policy import Config
+from vh5d.service import maintenance
+from vh5d.service.children import BROKER_VARIABLE
+from vh5d.service.maintainer import Maintainer, starter
+from vh5d.service.maintenance import Round
+from vh5d.service.upkeep import Upkeep
+from vh5d.store.reader import open_store
+from vh5d.store.transaction import begin
+from vh5d.store.verify import verify
+
+START = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two stores of six versions, an hour apart; a megabyte each."""
+    directory = tmp_path_factory.mktemp("made")
+    stores = directory / ".vh5d"
+    stores.mkdir()
+    for i in range(6):
+        with h5py.File(directory / "run.h5", "w") as file:
+            file["x"] = np.random.default_rng(i).integers(0, 255, 1 << 20, np.uint8)
+        when = START + timedelta(hours=i)
+        capture(directory / "run.h5", stores / "run.h5", clock=lambda when=when: when)
+    shutil.copyfile(stores / "run.h5", stores / "other.h5")
+    return directory
+
+
+@pytest.fixture
+def lab(made, tmp_path):
+    shutil.copytree(made, tmp_path / "lab")
+    return tmp_path / "lab"
+
+
+@pytest.fixture
+def config(lab):
+    policy = {"name": "lab", "watch": str(lab), "retention": {"keep_last": 2}}
+    return Config.model_validate({"policies": [policy], "maintenance": "02:30"})
+
+
+@pytest.fixture
+def work(catalog):
+    return Round(catalog, lambda: START + timedelta(days=1))
+
+
+def names(store):
+    with open_store(store) as reader:
+        return [version.name for version in reader.versions]
+
+
+def events(catalog):
+    return [event for _, event in catalog.events()]
+
+
+def test_a_round_thins_all_stores_and_says_so(lab, config, catalog, work):
+    record = work.run(config.policies[0], 500.0)
+    assert (record.stores, record.dropped, record.failed) == (2, 8, 0)
+    assert record.bytes_returned > 7 << 20
+    assert record.finished
+    assert work.upkeep.record("lab") == record
+    for store in ("run.h5", "other.h5"):
+        assert names(lab / ".vh5d" / store) == ["v5", "v6"]
+    told = events(catalog)
+    assert [each["event"] for each in told] == ["thinned", "thinned", "maintained"]
+    assert told[0]["names"] == ["v1", "v2", "v3", "v4"]
+    assert told[2]["versions"] == 8
+    assert work.run(config.policies[0], 500.0).dropped == 0
+
+
+def test_one_host_does_it(config, catalog, work):
+    with work.upkeep.lease("lab"):
+        assert work.run(config.policies[0], 500.0) is None
+    assert events(catalog) == []
+
+
+def test_stores_that_are_not_here_are_left_to_others(lab, config, catalog, work):
+    shutil.rmtree(lab / ".vh5d")
+    assert work.run(config.policies[0], 500.0) is None
+    assert work.upkeep.record("lab").wants_round(500.0, 600.0)
+
+
+def test_a_store_that_is_in_use_comes_last(lab, config, catalog, work, monkeypatch):
+    monkeypatch.setattr(maintenance, "PATIENCE", (0.05, 0.1))
+    with begin(lab / ".vh5d/other.h5", create=False):
+        record = work.run(config.policies[0], 500.0)
+    assert (record.stores, record.failed) == (1, 1)
+    assert names(lab / ".vh5d/run.h5") == ["v5", "v6"]
+    assert len(names(lab / ".vh5d/other.h5")) == 6
+    assert [each["event"] for each in events(catalog)] == ["thinned", "not thinned", "maintained"]
+
+
+def test_what_is_no_store_or_is_damaged_keeps_nothing_else(lab, config, catalog, work):
+    (lab / ".vh5d/notes.h5").write_text("none")
+    with (lab / ".vh5d/other.h5").open("r+b") as file:
+        file.truncate(5000)
+    record = work.run(config.policies[0], 500.0)
+    assert (record.stores, record.failed) == (1, 1)
+    assert names(lab / ".vh5d/run.h5") == ["v5", "v6"]
+
+
+def test_a_round_that_is_halted_is_not_finished(lab, config, catalog):
+    answers = iter([False, True, True])
+    record = Round(catalog, lambda: START, halted=lambda: next(answers)).run(
+        config.policies[0], 500.0
+    )
+    assert record.stores == 1
+    assert not Upkeep(catalog.client, catalog.now).record("lab").finished
+
+
+class WithoutHoles(Disk):
+    """A file system that cannot punch holes."""
+
+    def punch(self, fd, offset, nbytes):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def test_where_there_are_no_holes_a_store_is_rewritten(lab, config, catalog):
+    store = lab / ".vh5d/run.h5"
+    before = store.stat().st_size
+    record = Round(catalog, lambda: START, disk=WithoutHoles()).run(config.policies[0], 500.0)
+    assert record.bytes_returned > 7 << 20
+    assert store.stat().st_size < before / 2
+    assert verify(store).ok
+    assert names(store) == ["v5", "v6"]
+
+
+def test_a_store_is_not_rewritten_for_little(lab, config, catalog):
+    store = lab / ".vh5d/run.h5"
+    policy = config.policies[0].model_copy(
+        update={"retention": config.policies[0].retention.model_copy(update={"keep_last": 5})}
+    )
+    before = store.stat().st_ino
+    Round(catalog, lambda: START, disk=WithoutHoles()).run(policy, 500.0)
+    assert names(store) == ["v2", "v3", "v4", "v5", "v6"]
+    assert store.stat().st_ino == before
+
+
+def test_captures_of_other_stores_go_on(lab, config, catalog, monkeypatch):
+    """While one store is locked, another is captured to."""
+    done = []
+
+    def thin(store, *arguments, **options):
+        with begin(store, create=False):
+            source = lab / "run.h5"
+            other = lab / ".vh5d" / ("run.h5" if store.name == "other.h5" else "other.h5")
+            with h5py.File(source, "a") as file:
+                file[f"more{len(done)}"] = 1
+            done.append(capture(source, other).version)
+        raise StoreBusyError("as if")
+
+    monkeypatch.setattr(maintenance, "thin", thin)
+    monkeypatch.setattr(maintenance, "PATIENCE", (0.05,))
+    Round(catalog, lambda: START).run(config.policies[0], 500.0)
+    assert done == ["v7", "v7"]
+
+
+class TestMaintainer:
+    def test_each_night_has_a_round(self, config, redis_client, clock):
+        when = [datetime(2026, 3, 2, 12, tzinfo=UTC)]
+        clock.now = when[0].timestamp()
+        upkeep = Upkeep(redis_client, clock)
+        maintainer = Maintainer(config, upkeep, lambda _policies: None, present=lambda: when[0])
+        assert maintainer.due() == ["lab"]
+        with upkeep.lease("lab"):
+            assert maintainer.due() == []  # another host is at it
+
+    def test_a_round_is_a_process_that_thins(self, lab, config, broker, redis_client, tmp_path):
+        path = tmp_path / "vh5d.yaml"
+        path.write_text(
+            f"maintenance: '02:30'\npolicies:\n"
+            f"  - {{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}\n"
+        )
+        start = starter(broker.url, ["--config", str(path)], BROKER_VARIABLE)
+        upkeep = Upkeep(redis_client, time.time)
+        maintainer = Maintainer(config, upkeep, start)
+        maintainer.step()
+        wait_for(lambda: upkeep.record("lab").finished, "the round", 60)
+        assert upkeep.record("lab").dropped == 8
+        assert names(lab / ".vh5d/run.h5") == ["v5", "v6"]
+        assert maintainer.due() == []
+        maintainer.stop()
+
+    def test_nothing_to_keep_is_nothing_to_do(self, lab, redis_client, clock):
+        config = Config.model_validate({"policies": [{"name": "lab", "watch": str(lab)}]})
+        maintainer = Maintainer(config, Upkeep(redis_client, clock), lambda _policies: None)
+        assert maintainer.due() == []
+        maintainer.start()
+        maintainer.stop()

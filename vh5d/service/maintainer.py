@@ -1,0 +1,126 @@
+"""Begins rounds of maintenance beside a worker: each night, and when a quota asks for one.
+
+The round is a process of its own, with less priority than captures: stores are opened there, and
+whatever becomes of it the worker goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import redis
+import structlog
+
+from vh5d.policy import Config
+from vh5d.service.process import end, spawn
+from vh5d.service.upkeep import Upkeep, last_night
+
+#: Seconds between two looks at what is due.
+PAUSE = 5.0
+#: Seconds that a round may take to end when asked to: a store that is at work is finished.
+END_TIMEOUT = 20.0
+
+Start = Callable[[Sequence[str]], "subprocess.Popen[bytes]"]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Maintainer:
+    """Looks for what is due in a thread of its own.
+
+    Parameters
+    ----------
+    config
+        Which policies have a retention, and when nights are.
+    upkeep
+        What was done, by whichever host.
+    start
+        Starts a round for policies of these names.
+    present
+        The clock on the wall.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        upkeep: Upkeep,
+        start: Start,
+        *,
+        present: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._upkeep, self._start_round, self._present = upkeep, start, present
+        self._at = config.maintenance
+        self._policies = [each.name for each in config.policies if each.retention is not None]
+        self._round: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="maintainer", daemon=True)
+
+    def start(self) -> None:
+        """Begin; nothing to do without a policy that has a retention."""
+        if self._policies:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End, and the round that is at work."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._round is not None:
+            end(self._round, END_TIMEOUT)
+
+    def due(self) -> list[str]:
+        """Return the policies whose stores are to be thinned now, and that nobody is at."""
+        now = self._upkeep.now()
+        night = last_night(self._at, self._present()) if self._at is not None else None
+        return [
+            policy
+            for policy in self._policies
+            if self._upkeep.record(policy).wants_round(night, now)
+            and not self._upkeep.is_taken(policy)
+        ]
+
+    def step(self) -> None:
+        """Begin a round if one is due; see how the last one ended."""
+        if self._round is not None:
+            status = self._round.poll()
+            if status is None:
+                return
+            if status != 0:
+                log.error("a round of maintenance failed", status=status)
+            self._round = None
+        policies = self.due()
+        if policies:
+            log.debug("maintenance begins", policies=policies)
+            self._round = self._start_round(policies)
+
+    def _live(self) -> None:
+        while not self._stop.wait(PAUSE):
+            try:
+                self.step()
+            except (redis.RedisError, OSError) as error:
+                log.debug("looked for later", error=str(error))
+
+
+def starter(broker: str, arguments: Sequence[str], variable: str) -> Start:
+    """Return what starts `vh5d maintain` as a child.
+
+    Parameters
+    ----------
+    broker
+        Its address; found in the environment variable `variable`.
+    arguments
+        What it is told of the configuration.
+    """
+
+    def start(policies: Sequence[str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "vh5d", "maintain", "--json", "--due"]
+        command += ["--parent", str(os.getpid())]
+        command += [f"--policy={policy}" for policy in policies]
+        return spawn([*command, *arguments], env={**os.environ, variable: broker})
+
+    return start
