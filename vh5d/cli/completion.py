@@ -13,9 +13,10 @@ from vh5d.cli.options import common
 @common
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print what makes a shell complete vh5d's commands and options.
+    """Print what makes a shell complete commands, options, files and versions.
 
-    For bash: eval "$(vh5d completion bash)" in ~/.bashrc; zsh and fish likewise.
+    For bash: eval "$(vh5d completion bash)" in ~/.bashrc; the same with zsh in ~/.zshrc; for fish,
+    `vh5d completion fish > ~/.config/fish/completions/vh5d.fish`.
     """
     chosen = get_completion_class(shell)
     assert chosen is not None

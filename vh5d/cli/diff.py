@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vh5d.cli.completing import version_names
 from vh5d.cli.group import FAILED
 from vh5d.cli.locate import locate, source_of
 from vh5d.cli.opening import opened
@@ -28,8 +29,8 @@ SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 @click.command(cls=VersionCommand, short_help="Show what differs between two versions.")
 @click.argument("file", type=PATH)
-@click.argument("version1")
-@click.argument("version2", required=False)
+@click.argument("version1", shell_complete=version_names)
+@click.argument("version2", required=False, shell_complete=version_names)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there are differences.")
 @click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common

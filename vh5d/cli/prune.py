@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vh5d.cli._rules import Thinning, as_count, as_zone, plan_by_policy, plan_by_rules, rules_of
+from vh5d.cli.completing import version_names
 from vh5d.cli.confirm import confirm
 from vh5d.cli.group import FAILED, complain
 from vh5d.cli.locate import locate
@@ -46,7 +47,7 @@ def _keep_options(function: Function) -> Function:
 
 @click.command(cls=VersionCommand, short_help="Drop versions, and give back their space.")
 @click.argument("file", type=PATH, required=False)
-@click.argument("versions", nargs=-1, metavar="[VERSION…]")
+@click.argument("versions", nargs=-1, metavar="[VERSION…]", shell_complete=version_names)
 @click.option("--by-policy", is_flag=True, help="Drop what the policies of --config do not keep.")
 @_keep_options
 @click.option("--tagged", is_flag=True, help="Drop versions that have a tag, too.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vh5d.cli.completing import version_names
 from vh5d.cli.group import complain
 from vh5d.cli.locate import Located, locate, source_of
 from vh5d.cli.opening import opened
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=VersionCommand, short_help="Get a version back, bit for bit.")
 @click.argument("file", type=PATH)
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=version_names)
 @click.option("--at", metavar="TIME", help="The version that was the newest then.")
 @click.option(
     "-o", "--output", metavar="OUT", type=PATH, help="The file to make, or its directory."

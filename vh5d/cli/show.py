@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vh5d.cli.completing import version_names
 from vh5d.cli.locate import locate
 from vh5d.cli.opening import opened
 from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=VersionCommand, short_help="Show what is in a version.")
 @click.argument("file", type=PATH)
-@click.argument("version", default="-1")
+@click.argument("version", default="-1", shell_complete=version_names)
 @click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common
 @click.pass_context

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vh5d.cli.completing import version_names
 from vh5d.cli.locate import locate
 from vh5d.cli.opening import opened
 from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=VersionCommand, short_help="Give versions names that are never dropped.")
 @click.argument("file", type=PATH)
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=version_names)
 @click.argument("name", required=False)
 @click.option("--delete", "deleted", metavar="NAME", multiple=True, help="Take this tag off.")
 @click.option("--move", is_flag=True, help="Take NAME off the version that has it.")
