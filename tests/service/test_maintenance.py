@@ -18,7 +18,6 @@ from vh5d.errors import StoreBusyError
 from vh5d.hdf5.disk import Disk
 from vh5d.policy import Config
 from vh5d.service import maintenance
-from vh5d.service.children import BROKER_VARIABLE
 from vh5d.service.maintainer import Maintainer, starter
 from vh5d.service.maintenance import Round
 from vh5d.service.upkeep import Upkeep
@@ -188,7 +187,7 @@ class TestMaintainer:
             f"maintenance: '02:30'\npolicies:\n"
             f"  - {{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}\n"
         )
-        start = starter(broker.url, ["--config", str(path)], BROKER_VARIABLE)
+        start = starter(broker.url, ["--config", str(path)])
         upkeep = Upkeep(redis_client, time.time)
         maintainer = Maintainer(config, upkeep, start)
         maintainer.step()

@@ -17,6 +17,8 @@ import redis
 import structlog
 
 from vh5d.policy import Config
+from vh5d.service.catalog import Catalog, connect
+from vh5d.service.children import BROKER_VARIABLE
 from vh5d.service.process import end, spawn
 from vh5d.service.upkeep import Upkeep, last_night
 
@@ -106,21 +108,29 @@ class Maintainer:
                 log.debug("looked for later", error=str(error))
 
 
-def starter(broker: str, arguments: Sequence[str], variable: str) -> Start:
-    """Return what starts `vh5d maintain` as a child.
+def maintainer(config: Config, broker: str, arguments: Sequence[str]) -> Maintainer:
+    """Return one whose rounds are `vh5d maintain`.
 
     Parameters
     ----------
+    config
+        Settings.
     broker
-        Its address; found in the environment variable `variable`.
+        Its address. The child finds it in its environment: a command line is everybody's to read.
     arguments
-        What it is told of the configuration.
+        What the child is told of the configuration.
     """
+    catalog = Catalog(connect(broker))
+    return Maintainer(config, Upkeep(catalog.client, catalog.now), starter(broker, arguments))
+
+
+def starter(broker: str, arguments: Sequence[str]) -> Start:
+    """Return what starts `vh5d maintain` as a child."""
 
     def start(policies: Sequence[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "vh5d", "maintain", "--json", "--due"]
         command += ["--parent", str(os.getpid())]
         command += [f"--policy={policy}" for policy in policies]
-        return spawn([*command, *arguments], env={**os.environ, variable: broker})
+        return spawn([*command, *arguments], env={**os.environ, BROKER_VARIABLE: broker})
 
     return start
