@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from vh5d.cli.text import duration, printable
 from vh5d.errors import UsageError, VH5DError
 
 if TYPE_CHECKING:
-    from vh5d.capture.options import CaptureOptions, CaptureResult, Compression
+    from vh5d.capture.options import Busy, CaptureOptions, CaptureResult, Compression
 
 
 @click.command(short_help="Capture files now.")
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     help="What to do with data that the file does not compress.  [default: auto]",
 )
 @click.option("--busy", is_flag=True, help="Try it even if somebody has the file open for writing.")
+@click.option("--swmr", is_flag=True, help="Capture a file that is written with SWMR as it grows.")
+@click.option("--content", is_flag=True, help="Keep the content only, nothing for bit for bit.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -43,6 +46,8 @@ def command(
     store: str | None,
     compression: Compression | None,
     busy: bool,
+    swmr: bool,
+    content: bool,
     timeout: float,
 ) -> None:
     """Keep the present state of each FILE as a new version, unless it is the last one's.
@@ -52,13 +57,21 @@ def command(
     """
     if store is not None and len(files) > 1:
         raise UsageError("--store with several files", hint="snapshot them one at a time")
+    if busy and swmr:
+        raise UsageError("both --busy and --swmr", hint="say one of them")
     told = Told.of(ctx)
+    how: Busy = "swmr" if swmr else "try" if busy else "refuse"
     told.config()  # wrong once, not once a file
     errors = []
     for file in files:
         try:
             found = locate_for_capture(file, store, told)
-            result = _capture(found, _options(found, told, compression, busy=busy, wait=timeout))
+            options = _options(found, told, busy=how, timeout=timeout)
+            if compression is not None:
+                options = replace(options, compression=compression)
+            if content:
+                options = replace(options, exact=False)
+            result = _capture(found, options)
         except (VH5DError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -75,19 +88,17 @@ def command(
         ctx.exit(FAILED)
 
 
-def _options(
-    found: Located, told: Told, compression: Compression | None, *, busy: bool, wait: float
-) -> CaptureOptions:
+def _options(found: Located, told: Told, *, busy: Busy, timeout: float) -> CaptureOptions:
+    """Return what the policy of a file asks of its captures."""
     from vh5d.capture.options import CaptureOptions
 
     config = told.config()
     policy = config.policy_for(found.source) if config and found.source else None
-    return CaptureOptions(
-        compression=compression or (policy.compression if policy else "auto"),
-        significant=policy.significant if policy else "bytes",
-        busy="try" if busy else "refuse",
-        timeout=wait,
-    )
+    if policy is None or found.source is None:
+        return CaptureOptions(busy=busy, timeout=timeout)
+    from vh5d.service.asked import capture_options
+
+    return capture_options(policy, found.source, busy=busy, timeout=timeout)
 
 
 def _capture(found: Located, options: CaptureOptions) -> CaptureResult:
@@ -108,6 +119,7 @@ def _as_json(result: CaptureResult) -> dict[str, Any]:
         "source_bytes": result.source_bytes,
         "seconds": round(result.seconds, 6),
         "kept_as": result.kept_as,
+        "read_bytes": result.read_bytes,
         "warnings": list(result.warnings),
     }
 
@@ -119,7 +131,7 @@ def _as_text(result: CaptureResult) -> str:
     if result.version is None:
         return f"{name}: nothing changed ({duration(result.seconds)})"
     version = click.style(result.version, bold=True)
-    kept = " as bytes" if result.kept_as == "bytes" else ""
+    kept = "" if result.kept_as == "tree" else f" as {result.kept_as}"
     return (
         f"{name}: {version}{kept}, {format_size(result.bytes_added)} added "
         f"of {format_size(result.source_bytes)} in {duration(result.seconds)}"

@@ -8,7 +8,7 @@ from typing import Any
 from vh5d.cli.text import counted, duration, printable, table
 from vh5d.policy.units import format_size
 
-_GOOD = {"current", "missing"}
+_GOOD = {"current", "emptied", "growing", "missing"}
 
 
 def text(found: dict[str, Any]) -> str:

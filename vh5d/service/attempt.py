@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from vh5d.capture.capture import capture
-from vh5d.capture.options import CaptureOptions, CaptureResult
+from vh5d.capture.options import Busy, CaptureResult, utc_now
 from vh5d.errors import (
     SourceBusyError,
     SourceChangedError,
@@ -23,12 +24,15 @@ from vh5d.errors import (
 )
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.policy import Policy
+from vh5d.policy.units import format_duration, format_size
+from vh5d.service.asked import capture_options
 from vh5d.service.catalog import (
     CHANGE,
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MAX_WAIT,
     RESCAN,
+    SWMR,
     Catalog,
     FileStat,
     Source,
@@ -46,6 +50,8 @@ MOST_ATTEMPTS = 5
 MOST_UNPARSED = 3
 #: Seconds that a capture waits for another writer or reader of the store.
 STORE_TIMEOUT = 10.0
+#: What to do about a file that is open for writing, by why its capture was asked for.
+_BUSY: dict[str, Busy] = {MAX_WAIT: "try", SWMR: "swmr"}
 #: Errors that pass, and say nothing against the file.
 _PASSING = (SourceBusyError, SourceChangedError, StoreBusyError, StoreConflictError)
 
@@ -69,7 +75,11 @@ class _Case:
         return self.policy.store_for(self.path)
 
     def state(self, kept_as: str | None) -> State:
-        return State.CURRENT if kept_as == "tree" else self.by_bytes
+        if kept_as == "bytes":
+            return self.by_bytes
+        # What was seen of a file as it grew is not all of it.
+        grew = kept_as == "content" and self.by_bytes is State.UNCLEAN
+        return State.GROWING if grew else State.CURRENT
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,14 @@ class Attempt:
         Where to record.
     random
         A number in [0, 1), to spread attempts that failed together.
+    clock
+        Tells the time.
     """
 
     policies: dict[str, Policy]
     catalog: Catalog
     random: Callable[[], float]
+    clock: Callable[[], datetime] = utc_now
 
     def __call__(self, path: Path, policy_name: str) -> State | None:
         """Capture `path` as the policy says.
@@ -137,7 +150,11 @@ class Attempt:
         if before.attempts >= MOST_ATTEMPTS + MOST_UNPARSED:
             return self._give_up(path, root, before, stat, f"it ended {before.attempts} workers")
         if stat.size == 0:
-            return self._give_up(path, root, before, stat, "empty", state=State.UNREADABLE)
+            return self._empty(path, policy, root, before, stat)
+        most = policy.limits.file_size
+        if most is not None and stat.size > most:
+            error = f"larger than {format_size(most)} (limits.file_size)"
+            return self._give_up(path, root, before, stat, error, state=State.TOO_LARGE)
         if before.busy == 0 and (head is None or head.eof > stat.size):
             # Perhaps somebody we cannot see has not finished writing it.
             raise SourceBusyError("not a whole HDF5 file yet")
@@ -148,22 +165,28 @@ class Attempt:
         before, policy = case.before, case.policy
         if before.moved_from is not None:
             follow_rename(policy, Path(before.moved_from), case.path)
-        if before.cause == RESCAN and (last := self._known_to_store(case)) is not None:
-            return self._tell_known(case, last)
-        options = CaptureOptions(
+        if before.cause == RESCAN or policy.min_interval:
+            last = self._last_version(case)
+            if last is not None and before.cause == RESCAN and _is_of(last, case):
+                return self._tell_known(case, last)
+            if last is not None and (early := _too_early(last, policy, self.clock())) > 0:
+                return self._wait_for_interval(case, early)
+        options = capture_options(
+            policy,
+            case.path,
             real=case.real,
-            compression=policy.compression,
-            significant=policy.significant,
             timeout=STORE_TIMEOUT,
-            busy="try" if before.cause == MAX_WAIT else "refuse",
+            busy=_BUSY.get(before.cause or CHANGE, "refuse"),
             parse=before.attempts < MOST_ATTEMPTS,
         )
-        result = capture(case.path, case.store, options=options, cause=before.cause or CHANGE)
+        cause = before.cause or CHANGE
+        result = capture(case.path, case.store, options=options, cause=cause, clock=self.clock)
         return self._record(case, result)
 
     def _record(self, case: _Case, result: CaptureResult) -> State:
         path, state = case.path, case.state(result.kept_as)
-        error = None if state is State.CURRENT else "; ".join(result.warnings) or "kept by bytes"
+        good = {State.CURRENT, State.GROWING}
+        error = None if state in good else "; ".join(result.warnings) or "kept by bytes"
         known: dict[str, Any] = {"kept_as": result.kept_as}
         if result.version is not None:
             known["version"] = result.version
@@ -196,15 +219,42 @@ class Attempt:
             log.info("unchanged", path=str(path))
         return state
 
-    def _known_to_store(self, case: _Case) -> VersionInfo | None:
-        """Return the newest version if it is of this very state."""
+    def _last_version(self, case: _Case) -> VersionInfo | None:
         if not case.store.exists():
             return None
         with open_store(case.store) as reader:
-            last = reader.versions[-1] if reader.versions else None
-        if last is None or not _is_of(last, case.stat):
-            return None
-        return last
+            return reader.versions[-1] if reader.versions else None
+
+    def _wait_for_interval(self, case: _Case, seconds: float) -> State:
+        """Leave a change to the end of the interval in which there is a version already."""
+        error = f"the last version is younger than {format_duration(case.policy.min_interval)}"
+        log.info("not now", path=str(case.path), reason=error)
+        self.catalog.postponed(
+            case.path,
+            seconds,
+            error,
+            state=State.SETTLING,
+            attempts=case.before.attempts,
+            busy=case.before.busy,
+            before=case.before,
+        )
+        return State.SETTLING
+
+    def _empty(
+        self, path: Path, policy: Policy, root: Path, before: Source, stat: FileStat
+    ) -> State:
+        if not policy.store_for(path).exists():
+            return self._give_up(path, root, before, stat, "empty", state=State.UNREADABLE)
+        log.info("emptied", path=str(path))
+        self.catalog.given_up(
+            path,
+            stat,
+            "emptied; its versions are there",
+            state=State.EMPTIED,
+            root_inode=_inode(root),
+            before=before,
+        )
+        return State.EMPTIED
 
     def _tell_known(self, case: _Case, last: VersionInfo) -> State:
         state = case.state(last.kept_as)
@@ -275,8 +325,18 @@ class Attempt:
         return state
 
 
-def _is_of(version: VersionInfo, stat: FileStat) -> bool:
-    return (version.source_size, version.source_mtime_ns) == (stat.size, stat.mtime_ns)
+def _is_of(version: VersionInfo, case: _Case) -> bool:
+    """Whether a version is of the state that a file is in, and all that is wanted of it."""
+    stat = case.stat
+    if (version.source_size, version.source_mtime_ns) != (stat.size, stat.mtime_ns):
+        return False
+    return version.kept_as != "content" or not case.policy.exact
+
+
+def _too_early(version: VersionInfo, policy: Policy, now: datetime) -> float:
+    """Seconds until there may be another version; a clock that was set back makes nobody wait."""
+    age = (now - version.timestamp).total_seconds()
+    return policy.min_interval - age if age >= 0 else 0.0
 
 
 def _inode(directory: Path) -> int | None:

@@ -55,8 +55,8 @@ LEASE = 30.0
 LONGEST_WAY = 60.0
 
 #: Why a capture is asked for: an event, a look at the disk, an earlier failure, a file that was
-#: written for longer than its policy waits.
-CHANGE, RESCAN, RETRY, MAX_WAIT = "change", "rescan", "retry", "max_wait"
+#: written for longer than its policy waits, one that grows.
+CHANGE, RESCAN, RETRY, MAX_WAIT, SWMR = "change", "rescan", "retry", "max_wait", "swmr"
 
 
 class State(StrEnum):
@@ -66,9 +66,12 @@ class State(StrEnum):
     QUEUED = "queued"
     CAPTURING = "capturing"
     CURRENT = "current"
+    GROWING = "growing"
     FAILED = "failed"
     UNREADABLE = "unreadable"
     UNCLEAN = "unclean"
+    TOO_LARGE = "too-large"
+    EMPTIED = "emptied"
     MISSING = "missing"
 
 

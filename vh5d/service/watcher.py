@@ -23,7 +23,8 @@ from vh5d.errors import BrokerError
 from vh5d.hdf5.writers import WriterState, writers
 from vh5d.policy import Config, Policy
 from vh5d.service.canary import NEST, Habits
-from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, Catalog
+from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR, Catalog
+from vh5d.service.growing import Growing, after_death, is_shared
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
 from vh5d.service.looks import Looks
 from vh5d.service.observer import HABITS, DirectoryObserver
@@ -111,6 +112,7 @@ class Watcher:
         self._probe = probe
         self._clock = time.monotonic
         self._settle: Settle[Path] = Settle()
+        self._growing: Growing[Path] = Growing()
         self._causes: dict[Path, str] = {}
         self._ready: dict[Path, str] = {}
         self._broker_failed_at = -BROKER_PAUSE
@@ -211,9 +213,9 @@ class Watcher:
     def _sleep(self, stop: StopRequests) -> None:
         now = self._clock()
         pause = LONGEST_SLEEP
-        due = self._settle.next_due()
-        if due is not None:
-            pause = min(pause, due - now)
+        for due in (self._settle.next_due(), self._growing.next_due()):
+            if due is not None:
+                pause = min(pause, due - now)
         if self._ready:
             pause = min(pause, self._broker_failed_at + BROKER_PAUSE - now)
         if pause > 0 and not stop.is_set():
@@ -244,6 +246,8 @@ class Watcher:
 
     def _changed(self, path: Path, change: Change, policy: Policy) -> None:
         timing = Timing(policy.settle, policy.max_wait)
+        if policy.while_open == "swmr":
+            self._growing.changed(path, self._clock(), policy.swmr_interval)
         if change.kind is Kind.FOUND:
             now = self._clock()
             quiet_since = now - max(0.0, time.time() - change.at)
@@ -260,12 +264,14 @@ class Watcher:
 
     def _moved(self, source: Path, path: Path, at: float, timing: Timing, policy: Policy) -> None:
         self._settle.moved(source, path, at, timing)
+        self._growing.forget(source)
         self._causes.pop(source, None)
         if self._config.policy_for(source) == policy:
             self._tell_catalog(lambda: self._catalog.moved(source, path, policy.name))
 
     def _gone(self, path: Path) -> None:
         self._settle.forget(path)
+        self._growing.forget(path)
         self._causes.pop(path, None)
         self._ready.pop(path, None)
         if self._hangs(path):
@@ -288,10 +294,15 @@ class Watcher:
 
     def _choose(self, now: float) -> None:
         due = [path for path in self._settle.due(now, AT_ONCE) if self._is_there(path)]
-        if not due:
+        looked = [path for path in self._growing.take(now, AT_ONCE) if self._is_there(path)]
+        if not due and not looked:
             return
-        written = self._probe(due)
+        written = self._probe([*due, *looked])
+        for path in looked:
+            self._look_at(path, written.get(path), now)
         for path in due:
+            if path not in self._settle:
+                continue
             cause = self._causes.get(path, CHANGE)
             writer = written.get(path)
             if writer is not None and self._waits(path, writer, now):
@@ -300,21 +311,45 @@ class Watcher:
                 cause = MAX_WAIT
                 log.warning("still being written", path=str(path), by=str(writer))
             self._settle.take(path)
+            self._growing.forget(path)
             self._causes.pop(path, None)
             self._ready[path] = cause
         self._put_ready()
 
     def _waits(self, path: Path, writer: WriterState, now: float) -> bool:
         """Whether a file that is being written waits on; at the latest until its `max_wait`."""
+        policy = self._config.policy_for(path)
+        seen = writer.process is not None or path in self._growing
+        if policy is not None and seen and is_shared(writer, policy):
+            self._leave_growing(path, policy, now)
+            return True
         if writer.process is None:
             return self._settle.unclean(path, now)
         if self._settle.busy(path, now):
             return True
-        policy = self._config.policy_for(path)
         if policy is not None and policy.while_open == "skip":
             self._settle.forget(path)  # its close, or a look at the disk, brings it back
             return True
         return False
+
+    def _look_at(self, path: Path, writer: WriterState | None, now: float) -> None:
+        """Have a file captured if it grows; if not, it waits until it is at rest."""
+        policy = self._config.policy_for(path)
+        if policy is None or writer is None or not is_shared(writer, policy):
+            return
+        self._settle.forget(path)
+        self._causes.pop(path, None)
+        self._ready[path] = SWMR
+        if writer.process is None:
+            # Somebody whom we cannot see, or nobody any more.
+            self._settle.found(path, now, now, after_death(policy))
+
+    def _leave_growing(self, path: Path, policy: Policy, now: float) -> None:
+        """Leave a file that grows to the next look at it; its close brings it back."""
+        self._growing.changed(path, now, policy.swmr_interval)
+        self._settle.forget(path)
+        if self._causes.pop(path, None) == RETRY:
+            self._tell_catalog(lambda: self._catalog.retry_later(path, policy.swmr_interval))
 
     def _is_there(self, path: Path) -> bool:
         if self._hangs(path):
