@@ -34,6 +34,7 @@ def command(
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_config
     from vh5d.service.catalog import Catalog, connect
+    from vh5d.service.herald import Herald
     from vh5d.service.notify import Notifier
     from vh5d.service.pulse import LifeSigns
     from vh5d.service.signals import StopRequests
@@ -51,5 +52,8 @@ def command(
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})
     signs = LifeSigns(notifier, watcher.ailment)
+    herald = Herald(Catalog(connect(url)), lambda: settings)
+    herald.start()
     watcher.run(stop, signs)
+    herald.stop()
     signs.end()

@@ -1,0 +1,46 @@
+"""What an operator sees of a capture: log, events, hook, metrics; all of one service."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+
+import h5py
+import pytest
+
+from tests.support.service import run_vh5d
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def hook(tmp_path):
+    """A program that notes what it is told."""
+    program, notes = tmp_path / "hook", tmp_path / "notes"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, shutil, sys\n"
+        f"with open({str(notes)!r}, 'a') as notes: shutil.copyfileobj(sys.stdin, notes)\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program, notes
+
+
+def test_one_id_follows_a_capture_all_the_way(data, make_up, hook):
+    program, notes = hook
+    up = make_up(hooks={"after_capture": [str(program)]}).start()
+    path = data / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    (version,) = wait_for(lambda: up.said("version"), "the version")
+    told = json.loads(wait_for(lambda: notes.exists() and notes.read_text(), "the hook"))
+    process = run_vh5d("events", "--state", up.state, "--json")
+    output, _ = process.communicate(timeout=60)
+    capture = version["capture"]
+    assert len(capture) == 16
+    life = [record for record in up.records if record.get("capture") == capture]
+    assert [record["event"] for record in life] == ["asked", "begun", "version"]
+    assert [record["process"] for record in life] == ["watch", "worker", "worker"]
+    assert {record["path"] for record in life} == {str(path)}
+    assert capture in {json.loads(line).get("capture") for line in output.splitlines()}
+    assert (told["capture"], told["path"], told["version"]) == (capture, str(path), "v1")
+    assert up.stop() == 0
