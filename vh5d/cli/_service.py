@@ -13,7 +13,10 @@ from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
     from vh5d.cli.options import Told
-    from vh5d.policy import Config
+    from vh5d.policy import Config, Reading
+    from vh5d.service.notify import Notifier
+    from vh5d.service.signals import StopRequests
+    from vh5d.service.successor import Successor
 
 
 def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
@@ -35,21 +38,25 @@ def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
             raise UsageError(f"{directory} cannot be made: {error.strerror}") from error
 
 
-def chosen_config(told: Told, directories: tuple[Path, ...]) -> Config:
-    """Settings from a file, or the defaults for some directories."""
-    from vh5d.policy import default_config
+def chosen_settings(told: Told, directories: tuple[Path, ...]) -> tuple[Config, Reading | None]:
+    """Settings, and the file that they come from, or none: the defaults for some directories.
 
-    config = told.config()
-    if config is not None and directories:
+    Whoever started this process may have handed settings over: what was right when it looked.
+    """
+    from vh5d.policy import default_config, read
+    from vh5d.service.handover import handed_over
+
+    if told.config_file is not None and directories:
         raise UsageError("both a configuration and directories", hint="give one of them")
-    if config is not None:
-        return config
+    if told.config_file is not None:
+        reading = handed_over() or read(told.config_file.absolute())
+        return reading.settings(), reading
     for directory in directories:
         if not directory.exists():
             raise UsageError(f"{directory} does not exist", hint=f"make it: mkdir -p {directory}")
     if not directories:
         raise UsageError("nothing to watch", hint="name a directory, or --config FILE")
-    return default_config([directory.absolute() for directory in directories])
+    return default_config([directory.absolute() for directory in directories]), None
 
 
 def chosen_broker(broker: str | None, config: Config) -> str:
@@ -69,6 +76,26 @@ def chosen_broker(broker: str | None, config: Config) -> str:
         # Without its cause, which tells parts of what may be a password.
         raise UsageError("this is no address of a broker", hint=BROKER_EXPECTED) from None
     return url
+
+
+def chosen_config(told: Told, directories: tuple[Path, ...]) -> Config:
+    """Settings from a file, or the defaults for some directories."""
+    return chosen_settings(told, directories)[0]
+
+
+def successor_of(
+    reading: Reading | None, url: str, stop: StopRequests, notifier: Notifier
+) -> Successor | None:
+    """What is to take over from a role that runs by itself when its configuration changes."""
+    if reading is None:
+        return None
+    from vh5d.service.catalog import connect
+    from vh5d.service.notices import Notices
+    from vh5d.service.successor import Successor
+
+    successor = Successor(reading, stop, Notices(connect(url)), notifier)
+    successor.start()
+    return successor
 
 
 def begin_role(told: Told, parent: int | None) -> None:

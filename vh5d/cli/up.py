@@ -46,7 +46,7 @@ def command(
 
     Versions go to DIR/.vh5d; `vh5d log FILE` lists them. Runs until Ctrl-C or SIGTERM.
     """
-    from vh5d.cli._service import chosen_config, make_directories
+    from vh5d.cli._service import chosen_settings, make_directories
     from vh5d.service.signals import StopRequests
     from vh5d.service.supervisor import Plan, Supervisor
 
@@ -54,11 +54,12 @@ def command(
     if told.config_file is None and not directories:
         raise UsageError("nothing to watch", hint="name a directory: vh5d up DIR")
     make_directories(directories, create=create)
-    stop = StopRequests()
+    stop = StopRequests(reloads=told.config_file is not None)
     stop.install()
+    config, reading = chosen_settings(told, directories)
     plan = Plan(
-        config=chosen_config(told, directories),
-        config_file=told.config_file and told.config_file.absolute(),
+        config=config,
+        reading=reading,
         directories=directories,
         state=told.state,
         stop_timeout=stop_timeout,

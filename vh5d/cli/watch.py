@@ -32,28 +32,27 @@ def command(
 
     For many machines, systemd or compose; `vh5d worker` takes from the queue.
     """
-    from vh5d.cli._service import begin_role, chosen_broker, chosen_config
+    from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
     from vh5d.service.catalog import Catalog, connect
-    from vh5d.service.herald import Herald
     from vh5d.service.notify import Notifier
     from vh5d.service.pulse import LifeSigns
     from vh5d.service.signals import StopRequests
     from vh5d.service.tasks import Queue, make_app
     from vh5d.service.watcher import Watcher
 
-    stop = StopRequests()
-    stop.install()
     told = Told.of(ctx)
+    stop = StopRequests(reloads=told.config_file is not None and parent is None)
+    stop.install()
     begin_role(told, parent)
-    settings = chosen_config(told, directories)
+    settings, reading = chosen_settings(told, directories)
     url = chosen_broker(broker, settings)
     catalog = Catalog(connect(url))
     watcher = Watcher(settings, catalog, Queue(make_app(url), catalog), polling=polling)
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})
     signs = LifeSigns(notifier, watcher.ailment)
-    herald = Herald(Catalog(connect(url)), lambda: settings)
-    herald.start()
+    successor = successor_of(reading, url, stop, notifier) if parent is None else None
     watcher.run(stop, signs)
-    herald.stop()
     signs.end()
+    if successor is not None:
+        successor.take_over()

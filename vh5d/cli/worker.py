@@ -35,16 +35,22 @@ def command(
 
     For many machines, systemd or compose. SIGTERM: finish what is at work, then end.
     """
-    from vh5d.cli._service import begin_role, chosen_broker, chosen_config
+    from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
     from vh5d.service.notify import Notifier
+    from vh5d.service.signals import StopRequests
     from vh5d.service.tasks import run_worker
 
     told = Told.of(ctx)
     begin_role(told, parent)
-    settings = chosen_config(told, directories)
+    stop = StopRequests(reloads=told.config_file is not None and parent is None)
+    settings, reading = chosen_settings(told, directories)
     url = chosen_broker(broker, settings)
     policies = {policy.name: policy for policy in settings.policies}
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})
     several = concurrency or settings.workers
-    sys.exit(run_worker(url, policies, concurrency=several, notifier=notifier))
+    successor = successor_of(reading, url, stop, notifier) if parent is None else None
+    status = run_worker(url, policies, concurrency=several, notifier=notifier, stop=stop)
+    if successor is not None:
+        successor.take_over()
+    sys.exit(status)

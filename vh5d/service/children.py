@@ -15,7 +15,9 @@ from typing import IO, Any
 import structlog
 
 import vh5d
+from vh5d.policy import Reading
 from vh5d.service import logs
+from vh5d.service.handover import VARIABLE, hand_over
 from vh5d.service.process import kill_group, spawn
 
 #: Seconds before a child that died is started again, doubled each time, and the longest.
@@ -56,6 +58,7 @@ class Child:
         self._pause = FIRST_PAUSE
         self._again_at: float | None = None
         self._started_at = 0.0
+        self._renewing = False
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,6 +72,7 @@ class Child:
             self._again_at = time.monotonic() + FIRST_PAUSE
             return
         self._again_at = None
+        self._renewing = False
         self._started_at = time.monotonic()
         self.process = self._start()
 
@@ -79,7 +83,10 @@ class Child:
             if now - self._started_at > HEALTHY_AFTER:
                 self._pause = FIRST_PAUSE
             return
-        if self._again_at is None:
+        if self._again_at is None and self._renewing:
+            self.start()
+            log.info("follows the new configuration", child=self.name)
+        elif self._again_at is None:
             self._note_death(now)
         elif now >= self._again_at:
             self.start()
@@ -96,6 +103,11 @@ class Child:
             except subprocess.TimeoutExpired:
                 # It hangs in the kernel, on a share or a disk: the kernel ends it some day.
                 log.warning("cannot be killed, going on without it", child=self.name)
+
+    def renew(self) -> None:
+        """Have it end in its own time, and another take its place."""
+        self._renewing = self.alive
+        self.ask_to_end()
 
     def ask_to_end(self) -> None:
         """SIGTERM: it ends in its own time."""
@@ -130,6 +142,13 @@ class Roles:
         self._broker = broker
         self._arguments = list(arguments)
         self._records = records
+        self._settings: int | None = None
+
+    def follow(self, reading: Reading) -> None:
+        """Hand this configuration to those that are started from now on."""
+        before, self._settings = self._settings, hand_over(reading)
+        if before is not None:
+            os.close(before)
 
     def start(self, role: str) -> subprocess.Popen[bytes]:
         """Start a role; its records say which one it is."""
@@ -139,7 +158,10 @@ class Roles:
         package = str(Path(vh5d.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
         environment = {**os.environ, "PYTHONPATH": path, BROKER_VARIABLE: self._broker}
-        child = spawn(command, env=environment, output=subprocess.PIPE)
+        settings = [] if self._settings is None else [self._settings]
+        if settings:
+            environment[VARIABLE] = str(self._settings)
+        child = spawn(command, env=environment, output=subprocess.PIPE, inherited=settings)
         threading.Thread(
             target=self._collect, args=(role, child.stdout), name=f"log of {role}", daemon=True
         ).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 
@@ -30,6 +31,10 @@ class Notifier:
     def ready(self, status: str = "") -> None:
         """The service works."""
         self._send("READY=1", status)
+
+    def reloading(self) -> None:
+        """Another configuration is about to be followed; `ready` ends this (sd_notify(3))."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The service is about to end."""

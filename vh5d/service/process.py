@@ -47,6 +47,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     output: int | IO[bytes] | None = None,
+    inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child in a process group of its own: a Ctrl-C on the terminal is for us to handle.
 
@@ -59,6 +60,8 @@ def spawn(
         For a foreign program: it gets SIGTERM when this process dies.
     output
         Where standard output and error go.
+    inherited
+        Descriptors that it has, too.
     """
     if guard and sys.platform == "linux":
         prefix = [sys.executable, "-I", "-S", "-c", _GUARD, str(int(signal.SIGTERM))]
@@ -71,6 +74,7 @@ def spawn(
         env=dict(env) if env is not None else None,
         cwd=cwd,
         start_new_session=True,
+        pass_fds=inherited,
     )
 
 

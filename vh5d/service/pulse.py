@@ -93,10 +93,17 @@ class LifeSigns:
             )
             self._thread.start()
 
-    def stopping(self) -> None:
-        """It ends as soon as what it does is done: no check says anything any more."""
+    def stopping(self, *, for_good: bool = True) -> None:
+        """It ends as soon as what it does is done: no check says anything any more.
+
+        Parameters
+        ----------
+        for_good
+            Nothing takes its place in this process.
+        """
         self._ailment = lambda: None
-        self._notifier.stopping()
+        if for_good:
+            self._notifier.stopping()
 
     def end(self) -> None:
         """Say nothing any more."""

@@ -16,6 +16,7 @@ from vh5d.errors import ServiceError, StoreError, UsageError
 from vh5d.policy import Config, Policy, default_config, load_config
 from vh5d.service import statistics
 from vh5d.service.catalog import Catalog, Source, connect
+from vh5d.service.notices import refusals
 from vh5d.service.rescan import walk
 from vh5d.service.sight import Sight
 from vh5d.service.state import (
@@ -85,10 +86,10 @@ def find_service(directories: Sequence[Path], config: Path | None, state: Path |
         if missing is not None:
             raise UsageError(f"{missing} does not exist", hint="name a watched directory")
         settings = default_config([directory.absolute() for directory in directories])
-        if description is not None and description.config:
-            settings = load_config(Path(description.config))
-    elif description is not None:
-        settings = _settings_of(description)
+        if found is not None and description is not None and description.config:
+            settings = _settings_of(description, found)
+    elif found is not None and description is not None:
+        settings = _settings_of(description, found)
     else:
         raise UsageError("no service to show", hint="name a directory, --config or --state")
     return Service(settings, _broker_of(found) if found is not None else None)
@@ -140,7 +141,8 @@ def report(service: Service, *, everything: bool = True) -> dict[str, Any]:
     else:
         broker = None
     sources = list(_from_stores(service.config))
-    return {**common, "broker": broker, "roots": [], "sources": sources, "queue": {}}
+    nothing: dict[str, Any] = {"roots": [], "refused": [], "queue": {}}
+    return {**common, **nothing, "broker": broker, "sources": sources}
 
 
 def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -158,6 +160,7 @@ def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]
         "at": _utc(now.timestamp()),
         "broker": "answers",
         "roots": _roots(catalog.roots(), time.time()),
+        "refused": refusals(catalog.client),
         "policies": [_policy(policy, catalog, found, now) for policy in config.policies],
         "states": dict(found.states),
         "failures": [_failure(source) for source in catalog.sources(found.bad[:MOST_FAILURES])],
@@ -282,7 +285,9 @@ def _state_above(files: Sequence[str]) -> Path | None:
     return None
 
 
-def _settings_of(description: Description) -> Config:
+def _settings_of(description: Description, state: Path) -> Config:
+    if description.settings is not None and is_running(state):
+        return Config.model_validate(description.settings)
     if description.config:
         return load_config(Path(description.config))
     return default_config([Path(each) for each in description.watch])

@@ -11,6 +11,7 @@ import stat
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from vh5d.errors import AlreadyRunningError, ServiceError
 
@@ -33,13 +34,17 @@ def directory_for(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class Description:
-    """What a service says of itself to those who look for it."""
+    """What a service says of itself to those who look for it.
+
+    `settings` are those in force, without secrets: its file may say something else by now.
+    """
 
     pid: int
     broker: str
     watch: list[str]
     config: str | None
     started: float
+    settings: dict[str, Any] | None = None
 
 
 class Held:

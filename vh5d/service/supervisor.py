@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,8 +20,8 @@ import redis
 import structlog
 
 from vh5d.capture.home import refuse_links
-from vh5d.errors import ServiceError
-from vh5d.policy import Config
+from vh5d.errors import ServiceError, VH5DError
+from vh5d.policy import Config, Reading
 from vh5d.policy.patience import ask
 from vh5d.policy.units import format_duration
 from vh5d.service import logs
@@ -29,9 +29,11 @@ from vh5d.service.broker import Broker
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import Child, Roles, arguments_for
 from vh5d.service.live import Introduction, Overview, View, count_states
+from vh5d.service.notices import Notices
 from vh5d.service.notify import Notifier
+from vh5d.service.reload import ConfigFile, what_needs_a_start
 from vh5d.service.signals import StopRequests
-from vh5d.service.state import Description, describe, directory_for, hold, root_lock
+from vh5d.service.state import Description, Held, describe, directory_for, hold, root_lock
 
 TICK = 0.1
 #: Seconds for each child to end when asked to: a capture may be at work.
@@ -42,6 +44,8 @@ WATCHER_SILENT = 60.0
 BROKER_SILENT = 60.0
 #: Counting the catalog takes at most this part of the time.
 OVERVIEW_SHARE = 0.05
+
+_ROOT_HINT = "give this user the right to write there, or name another `store` in --config"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,14 +58,14 @@ class Plan:
     ----------
     config
         Settings.
-    config_file, directories
+    reading, directories
         Where they came from: what the children are told.
     state
         The state directory, if one was chosen.
     """
 
     config: Config
-    config_file: Path | None
+    reading: Reading | None
     directories: Sequence[Path]
     state: Path | None = None
     stop_timeout: float = STOP_TIMEOUT
@@ -72,10 +76,23 @@ class Plan:
         return list(dict.fromkeys(root for policy in self.config.policies for root in policy.roots))
 
     @property
+    def config_file(self) -> Path | None:
+        """The configuration file, if there is one."""
+        return self.reading.path if self.reading is not None else None
+
+    @property
     def state_directory(self) -> Path:
         """Where the service keeps what it needs to run."""
         chosen = self.state or self.config.state or directory_for(self.roots[0])
         return chosen.absolute()
+
+    def lock_of(self, root: Path) -> Path:
+        """The lock that keeps other services from a watched directory."""
+        inside = any(
+            root in policy.roots and policy.store.startswith("{root}/.vh5d/")
+            for policy in self.config.policies
+        )
+        return root_lock(root, beside_stores=inside)
 
     def introduction(self) -> Introduction:
         """For people."""
@@ -117,12 +134,19 @@ class Supervisor:
         self._ailment: str | None = None
         self._overview_at = 0.0
         self._sign_of_life_at = 0.0
-        state = plan.state_directory
+        self._started = time.time()
+        self._locks: dict[Path, Held] = {}
+        state = self._state = plan.state_directory
         self._broker = Broker(state / "broker") if plan.config.broker == "embedded" else None
         self._url = self._broker.url if self._broker else plan.config.broker
         self._catalog = Catalog(connect(self._url))
         arguments = arguments_for(plan.config_file, plan.directories)
-        roles = Roles(self._url, arguments, self._records)
+        roles = self._roles = Roles(self._url, arguments, self._records)
+        self._file: ConfigFile | None = None
+        if plan.reading is not None:
+            roles.follow(plan.reading)
+            notices = Notices(connect(self._url))
+            self._file = ConfigFile(plan.reading, notices, lambda: stop.reloads, self._notifier)
         self._worker = Child("worker", lambda: roles.start("worker"), self._clear_queue)
         self._watcher = Child("watcher", lambda: roles.start("watch"))
         self._children = [self._worker, self._watcher]
@@ -152,32 +176,49 @@ class Supervisor:
                 self._end()
 
     def _take_locks(self, held: ExitStack) -> None:
-        state = self._plan.state_directory
+        state = self._state
         held.callback(hold(state / "lock", f"the state directory {state} is in use").release)
-        for root in self._plan.roots:
-            if not ask(root.is_dir, otherwise=False):
-                continue
-            inside = any(
-                root in policy.roots and policy.store.startswith("{root}/.vh5d/")
-                for policy in self._plan.config.policies
-            )
-            lock = root_lock(root, beside_stores=inside)
-            if inside:
-                refuse_links(lock, root)
-            hint = "give this user the right to write there, or name another `store` in --config"
-            held.callback(hold(lock, f"{root} is watched already", hint=hint).release)
+        held.callback(self._release_roots, ())
+        self._locks.update(self._lock_roots(self._plan))
+        self._describe()
+
+    def _lock_roots(self, plan: Plan) -> dict[Path, Held]:
+        """Take the locks of watched directories that are not held yet; all of them, or none."""
+        taken: dict[Path, Held] = {}
+        try:
+            for root in plan.roots:
+                lock = plan.lock_of(root)
+                if lock in {*self._locks, *taken} or not ask(root.is_dir, otherwise=False):
+                    continue
+                if lock.is_relative_to(root):
+                    refuse_links(lock, root)
+                taken[lock] = hold(lock, f"{root} is watched already", hint=_ROOT_HINT)
+        except VH5DError:
+            for held in taken.values():
+                held.release()
+            raise
+        return taken
+
+    def _release_roots(self, still_wanted: Collection[Path]) -> None:
+        for lock in set(self._locks).difference(still_wanted):
+            self._locks.pop(lock).release()
+
+    def _describe(self) -> None:
         describe(
-            state,
+            self._state,
             Description(
                 pid=os.getpid(),
                 broker=self._url,
                 watch=[str(root) for root in self._plan.roots],
                 config=str(self._plan.config_file) if self._plan.config_file else None,
-                started=time.time(),
+                started=self._started,
+                settings=_without_secrets(self._plan.config),
             ),
         )
 
     def _start(self) -> None:
+        if self._file is not None:
+            self._file.start()
         for child in self._children:
             child.start()
         self._heard = time.monotonic()
@@ -189,6 +230,7 @@ class Supervisor:
                 self._show(self._records.get_nowait())
         except Empty:
             pass
+        self._heed_configuration()
         for child in self._children:
             try:
                 child.tend()
@@ -210,6 +252,35 @@ class Supervisor:
         """Whether every process is there and does what it should, as far as it says."""
         answers = self._broker is None or now - self._answered < BROKER_SILENT
         return answers and self._ailment is None and all(child.alive for child in self._children)
+
+    def _heed_configuration(self) -> None:
+        found = self._file.take() if self._file is not None else None
+        if self._file is None or found is None or found.config is None:
+            return
+        plan = replace(self._plan, config=found.config, reading=found)
+        reason = what_needs_a_start(self._plan.config, found.config)
+        taken: dict[Path, Held] = {}
+        try:
+            taken = self._lock_roots(plan) if reason is None else {}
+        except VH5DError as error:
+            reason = str(error)
+        if reason is not None:
+            self._file.refuse(reason)
+            return
+        self._locks.update(taken)
+        wanted = {plan.lock_of(root) for root in plan.roots}
+        self._release_roots(wanted)
+        self._plan = plan
+        self._roles.follow(found)
+        self._file.accept(found)
+        self._describe()
+        names = [policy.name for policy in found.config.policies]
+        log.info("new configuration", file=str(found.path), policies=names)
+        # The worker finishes what it does; the watcher, which begins with a look at everything, is
+        # soon back. What either had in hand is in the catalog, or found by that look.
+        for child in (self._watcher, self._worker):
+            child.renew()
+        self._heard = time.monotonic()
 
     def _show(self, record: dict[str, Any]) -> None:
         if record.get("process") == "watch":
@@ -249,6 +320,8 @@ class Supervisor:
     def _end(self) -> None:
         """The worker finishes what it does; the broker goes last."""
         self._notifier.stopping()
+        if self._file is not None:
+            self._file.stop()
         log.info("stopping; a second Ctrl-C does not wait for captures")
         deadline = time.monotonic() + self._plan.stop_timeout
         roles = [child for child in self._children if child in {self._worker, self._watcher}]
@@ -281,3 +354,10 @@ class Supervisor:
 
     def _log(self, line: str) -> None:
         self._records.put(logs.parse(line, "up"))
+
+
+def _without_secrets(config: Config) -> dict[str, Any]:
+    policies = {"__all__": {"notify": True, "hooks": True}}
+    return config.model_dump(
+        mode="json", exclude={"mail": True, "defaults": True, "policies": policies}, by_alias=True
+    )

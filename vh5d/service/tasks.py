@@ -19,6 +19,7 @@ import redis
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning, TimeLimitExceeded, WorkerLostError
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from kombu.exceptions import OperationalError
@@ -31,6 +32,7 @@ from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
 from vh5d.service.notify import Notifier
 from vh5d.service.pulse import LifeSigns, Pulse
+from vh5d.service.signals import StopRequests
 
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
@@ -140,9 +142,14 @@ def time_limit(path: Path) -> float:
 
 
 def run_worker(
-    broker: str, policies: dict[str, Policy], *, concurrency: int, notifier: Notifier
+    broker: str,
+    policies: dict[str, Policy],
+    *,
+    concurrency: int,
+    notifier: Notifier,
+    stop: StopRequests,
 ) -> int:
-    """Work on captures until SIGTERM or SIGINT; the exit status.
+    """Work on captures until SIGTERM or SIGINT, or another request; the exit status.
 
     Parameters
     ----------
@@ -150,6 +157,8 @@ def run_worker(
         Captures at a time, each in a process of its own: a hostile file ends that one.
     notifier
         Is told when the worker is connected, that it lives, and when it ends.
+    stop
+        Requests to stop; those by signals, which Celery hears, are added.
     """
     # In the parent, so that a child begins its first capture at once. No file is open yet.
     from vh5d.service.attempt import Attempt
@@ -181,16 +190,23 @@ def run_worker(
 
     @signals.worker_ready.connect(weak=False)
     def be_ready(**_: Any) -> None:
+        stop.install_hangup()  # instead of Celery's
         signs.begin(f"captures {concurrency} files at a time")
 
     @signals.worker_shutting_down.connect(weak=False)
     def be_stopping(**_: Any) -> None:
+        stop.request()
         signs.stopping()
+
+    def heed() -> None:
+        if stop.is_set() and state.should_stop is None:
+            signs.stopping(for_good=stop.count > 0)
+            state.should_stop = 0
 
     keeper.start()
     # JSON only, so what it warns root of cannot be sent.
     warnings.simplefilter("ignore", SecurityWarning)
-    app.conf.worker_consumer = _consumer_class(pulse)
+    app.conf.worker_consumer = _consumer_class(pulse, heed)
     worker = app.Worker(
         pool="prefork",
         concurrency=concurrency,
@@ -292,14 +308,15 @@ class _Doorkeeper(Consumer):  # type: ignore[misc]
         return on_task_received
 
 
-def _consumer_class(pulse: Pulse) -> type[_Doorkeeper]:
-    """The doorkeeper whose loop beats."""
+def _consumer_class(pulse: Pulse, heed: Callable[[], None]) -> type[_Doorkeeper]:
+    """The doorkeeper whose loop beats, and heeds requests."""
 
     class BeatingConsumer(_Doorkeeper):
         def register_with_event_loop(self, hub: Any) -> None:
             super().register_with_event_loop(hub)
             pulse.beat()
             hub.call_repeatedly(BEAT, pulse.beat)
+            hub.call_repeatedly(BEAT, heed)
 
         def ensure_connected(self, conn: Any) -> Any:
             # It tries for ever: a broker that is away is no reason to start anew.

@@ -158,7 +158,7 @@ class Watcher:
                 self._sleep(stop)
         finally:
             if signs is not None:
-                signs.stopping()
+                signs.stopping(for_good=stop.count > 0)
             self._observer.stop()
 
     def ailment(self) -> str | None:
