@@ -163,7 +163,7 @@ def watch(redis_client):
     running = []
 
     class Asked(list):
-        def put(self, path, policy, cause):
+        def put(self, path, policy, cause, **_route):
             self.append(path)
             return True
 

@@ -24,7 +24,7 @@ class Asked:
         self.captures = []
         self.down = False
 
-    def put(self, path, policy, cause):
+    def put(self, path, policy, cause, **_route):
         if self.down:
             raise BrokerError("down")
         self.captures.append((path.name, policy, cause))

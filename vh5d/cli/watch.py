@@ -46,7 +46,7 @@ def command(
     begin_role(told, parent)
     settings, reading = chosen_settings(told, directories)
     url = chosen_broker(broker, settings)
-    catalog = Catalog(connect(url))
+    catalog = Catalog(connect(url), maps=settings.names)
     watcher = Watcher(settings, catalog, Queue(make_app(url), catalog), polling=polling)
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vh5d.cli.options import Told, common
+from vh5d.errors import UsageError
 
 
 @click.command(short_help="Only work: capture what is in the queue.")
@@ -21,6 +22,13 @@ from vh5d.cli.options import Told, common
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), help="Captures at a time (default: cores)."
 )
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="NAME",
+    help="Take from this queue only; may be given several times (default: all of the policies).",
+)
 @click.option("--parent", type=int, hidden=True)
 @common
 @click.pass_context
@@ -29,6 +37,7 @@ def command(
     directories: tuple[Path, ...],
     broker: str | None,
     concurrency: int | None,
+    queues: tuple[str, ...],
     parent: int | None,
 ) -> None:
     """Capture the files that `vh5d watch` puts into the queue.
@@ -46,11 +55,29 @@ def command(
     settings, reading = chosen_settings(told, directories)
     url = chosen_broker(broker, settings)
     policies = {policy.name: policy for policy in settings.policies}
+    chosen = _chosen(queues, {policy.queue for policy in settings.policies})
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})
     several = concurrency or settings.workers
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
-    status = run_worker(url, policies, concurrency=several, notifier=notifier, stop=stop)
+    status = run_worker(
+        url,
+        policies,
+        concurrency=several,
+        notifier=notifier,
+        stop=stop,
+        queues=chosen,
+        maps=settings.names,
+    )
     if successor is not None:
         successor.take_over()
     sys.exit(status)
+
+
+def _chosen(queues: tuple[str, ...], known: set[str]) -> list[str]:
+    """Queues to take from."""
+    unknown = sorted(set(queues) - known)
+    if unknown:
+        hint = f"there are {', '.join(sorted(known))}"
+        raise UsageError(f"no policy has the queue {unknown[0]}", hint=hint)
+    return sorted(set(queues) or known)

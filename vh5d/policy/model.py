@@ -31,6 +31,7 @@ from vh5d.policy.fields import (
 )
 from vh5d.policy.globs import EXPECTED as GLOB_EXPECTED
 from vh5d.policy.match import Matcher, WatchedDirectory
+from vh5d.policy.path_maps import PathMaps
 from vh5d.policy.reach import Mail, PathMap
 from vh5d.policy.settings import BLOCKS, Name, Settings, attempt
 from vh5d.policy.store_template import EXPECTED as TEMPLATE_EXPECTED
@@ -232,6 +233,11 @@ class Config(Block):
                 problem = "a notification by mail, but no server that takes it"
                 reject(problem, "expected mail: {server, from}", key=f"policies.{i}.notify")
         return self
+
+    @cached_property
+    def names(self) -> PathMaps:
+        """What this host calls otherwise than the queue."""
+        return PathMaps([(each.from_, each.to) for each in self.path_maps])
 
     def policy(self, name: str) -> Policy:
         """Return the policy called `name`.

@@ -119,6 +119,18 @@ class Attempt:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
             self.catalog.unclaim(path)
             return None
+        most = policy.limits.concurrency
+        if most is None:
+            return self._attempt(path, policy, root)
+        if not self.catalog.take_place(path, policy.name, most):
+            log.info("waits for a place", path=str(path), policy=policy.name, concurrency=most)
+            return State.SETTLING
+        try:
+            return self._attempt(path, policy, root)
+        finally:
+            self.catalog.leave_place(path, policy.name, most)
+
+    def _attempt(self, path: Path, policy: Policy, root: Path) -> State:
         before = self.catalog.started(path, policy.name)
         log.info("begun", path=str(path), policy=policy.name, attempts=before.attempts)
         try:

@@ -5,8 +5,10 @@ Keys, all below `vh5d:`::
     source:<path>    hash, a field of `Source` each, the values in JSON
     sources          sorted set of paths by the time of their last change of state
     retry            sorted set of paths by the time their capture is to be tried again
-    pending          sorted set of paths by the time their capture was put in the queue
     events           capped stream of what happened
+
+and what `queues`, `places`, `roster` and `statistics` keep there. A path is what the queue calls
+it: a host that calls it otherwise has `PathMaps`.
 
 The retry set is also the lease of a running capture: a path is entered when an attempt begins,
 for some time ahead, again and again while it lasts, and removed when it ends. Whoever dies in
@@ -17,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -26,15 +27,17 @@ from typing import Any
 
 import redis
 
-from vh5d.service import statistics
+from vh5d.policy.path_maps import PathMaps
+from vh5d.service import places, queues, statistics
 
 # Whoever needs the catalog needs its client.
 from vh5d.service.address import REDIS_TIMEOUT as REDIS_TIMEOUT  # noqa: PLC0414
 from vh5d.service.address import connect as connect  # noqa: PLC0414
+from vh5d.service.clock import BrokerClock
+from vh5d.service.queues import QUEUE, UNACKED
+from vh5d.service.roster import Roster
 
 PREFIX = "vh5d:"
-#: The Celery queue; kombu keeps unacknowledged messages in the hash `unacked` beside it.
-QUEUE = "captures"
 #: Events that are remembered, at least: those of a night.
 EVENTS_KEPT = 10_000
 #: Seconds that the last word of a watcher is remembered.
@@ -102,6 +105,7 @@ class Source:
 
     path: str = ""
     policy: str = ""
+    queue: str = QUEUE
     state: State = State.SETTLING
     store: str | None = None
     version: str | None = None
@@ -132,6 +136,8 @@ class Source:
 
 
 _FIELDS = {field.name for field in fields(Source)}
+#: Fields of a source that are paths.
+_PATHS = frozenset({"store", "moved_from"})
 
 
 class Catalog:
@@ -142,12 +148,21 @@ class Catalog:
     client
         From `connect`. Every method may raise `redis.RedisError`.
     clock
-        Seconds since the epoch.
+        Seconds since the epoch; the broker's own unless another is given.
+    maps
+        What this host calls otherwise than the others.
     """
 
-    def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        clock: Callable[[], float] | None = None,
+        maps: PathMaps | None = None,
+    ) -> None:
         self._redis = self.client = client
-        self._clock = clock
+        self._clock = clock or BrokerClock(client)
+        self._maps = maps or PathMaps()
+        self.roster = Roster(client, self._clock)
 
     # What is there.
 
@@ -158,7 +173,7 @@ class Catalog:
     def paths(self) -> list[str]:
         """All sources, sorted."""
         paths: Any = self._redis.zrange(PREFIX + "sources", 0, -1)
-        return sorted(str(path) for path in paths)
+        return sorted(self._maps.local(str(path)) for path in paths)
 
     def source(self, path: Path | str) -> Source | None:
         """One source, or None when it was never heard of."""
@@ -171,10 +186,10 @@ class Catalog:
             batch = names[start : start + BATCH]
             pipeline = self._redis.pipeline(transaction=False)
             for name in batch:
-                pipeline.hgetall(_key(name))
+                pipeline.hgetall(self._key(name))
             for name, values in zip(batch, pipeline.execute(), strict=True):
                 if values:
-                    yield _parse(name, values)
+                    yield self._parse(name, values)
 
     def events(self, after: str = "0", count: int = 100) -> list[tuple[str, dict[str, Any]]]:
         """Events after the one of this id, oldest first: id, content."""
@@ -183,26 +198,34 @@ class Catalog:
 
     def queue(self) -> dict[str, int]:
         """Captures that wait, and captures that a worker has."""
-        waiting = self._redis.llen(f"{PREFIX}{QUEUE}")
-        taken = self._redis.hlen(f"{PREFIX}unacked")
-        return {"waiting": int(waiting), "running": int(taken)}
+        taken = self._redis.hlen(UNACKED)
+        return {"waiting": sum(queues.waiting(self._redis).values()), "running": int(taken)}
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """By queue, how many captures wait, and when the oldest was asked for, if any waits."""
+        oldest = queues.oldest(self._redis)
+        return {
+            queue: {"waiting": waiting, "oldest": oldest.get(queue)}
+            for queue, waiting in queues.waiting(self._redis).items()
+        }
 
     def retries(self, limit: int = BATCH) -> list[str]:
         """Paths whose capture is to be tried again by now."""
         found: Any = self._redis.zrange(
             PREFIX + "retry", "-inf", str(self._clock()), byscore=True, offset=0, num=limit
         )
-        return [str(path) for path in found]
+        return [self._maps.local(str(path)) for path in found]
 
     def retry_later(self, path: Path, delay: float) -> None:
         """Its file cannot be seen now."""
-        self._redis.zadd(PREFIX + "retry", {str(path): self._clock() + delay}, xx=True)
+        name = self.shared(path)
+        self._redis.zadd(PREFIX + "retry", {name: self._clock() + delay}, xx=True)
 
     def retry_now(self, path: Path, policy: str) -> None:
         """Somebody asks for another attempt, as if none had failed."""
         pipeline = self._redis.pipeline()
         self._put(pipeline, path, state=State.SETTLING, attempts=0, busy=0, next_try=None)
-        pipeline.zadd(PREFIX + "retry", {str(path): self._clock()})
+        pipeline.zadd(PREFIX + "retry", {self.shared(path): self._clock()})
         self._tell(pipeline, path, "retry", policy=policy)
         pipeline.execute()
 
@@ -221,6 +244,10 @@ class Catalog:
         told = json.dumps([{**root, "at": self._clock()} for root in roots])
         self._redis.set(f"{PREFIX}roots:{watcher}", told, ex=ROOTS_KEPT)
 
+    def forget_roots(self, watcher: str) -> None:
+        """`watcher` ends in order."""
+        self._redis.delete(f"{PREFIX}roots:{watcher}")
+
     def is_new(self) -> bool:
         """Whether nobody asked this before: the broker begins with nothing, or lost all it had."""
         return bool(self._redis.set(PREFIX + "known", 1, nx=True))
@@ -234,24 +261,32 @@ class Catalog:
 
     def capture_of(self, path: Path) -> str | None:
         """The id of the capture that was last asked for."""
-        found: Any = self._redis.hget(_key(path), "capture")
+        found: Any = self._redis.hget(self._key(path), "capture")
         return str(json.loads(found)) if found and found != "null" else None
 
-    def claim(self, path: Path, policy: str, cause: str, capture: str | None = None) -> bool:
+    def claim(
+        self,
+        path: Path,
+        policy: str,
+        cause: str,
+        capture: str | None = None,
+        *,
+        queue: str = QUEUE,
+    ) -> bool:
         """Take the one place in the queue that a file has, for `capture`; False: it is taken."""
-        free = self._redis.zadd(PREFIX + "pending", {str(path): self._clock()}, nx=True)
+        free = queues.claim(self._redis, queue, self.shared(path), self._clock())
         if free:
+            about = {"policy": policy, "queue": queue, "cause": cause, "capture": capture}
             pipeline = self._redis.pipeline(transaction=False)
-            self._put(
-                pipeline, path, policy=policy, state=State.QUEUED, cause=cause, capture=capture
-            )
-            pipeline.zrem(PREFIX + "retry", str(path))
+            self._put(pipeline, path, state=State.QUEUED, **about)
+            pipeline.zrem(PREFIX + "retry", self.shared(path))
             pipeline.execute()
-        return bool(free)
+        return free
 
     def unclaim(self, path: Path) -> None:
         """Give the place back: the message could not be sent, or has arrived."""
-        self._redis.zrem(PREFIX + "pending", str(path))
+        source = self.source(path)
+        self._redis.zrem(queues.pending(source.queue if source else QUEUE), self.shared(path))
 
     def moved(self, source: Path, target: Path, policy: str) -> None:
         """A file has another name; its next capture takes its history along."""
@@ -261,7 +296,7 @@ class Catalog:
         self._put(pipeline, target, policy=policy, state=State.SETTLING, moved_from=origin)
         if before is not None:
             self._put(pipeline, source, state=State.MISSING, moved_from=None, next_try=None)
-        pipeline.zrem(PREFIX + "retry", str(source))
+        pipeline.zrem(PREFIX + "retry", self.shared(source))
         self._tell(pipeline, source, "renamed", policy=policy, to=str(target))
         pipeline.execute()
 
@@ -275,14 +310,14 @@ class Catalog:
         """
         before = self.source(path)
         if before is None or before.state is State.MISSING:
-            self._redis.zrem(PREFIX + "retry", str(path))
+            self._redis.zrem(PREFIX + "retry", self.shared(path))
             return
         if not deleted(before):
             return
         pipeline = self._redis.pipeline()
         gone = {"error": None, "next_try": None, "attempts": 0, "settled_at": None}
         self._put(pipeline, path, state=State.MISSING, **gone)
-        pipeline.zrem(PREFIX + "retry", str(path))
+        pipeline.zrem(PREFIX + "retry", self.shared(path))
         self._tell(pipeline, path, "missing", policy=before.policy)
         pipeline.execute()
 
@@ -291,11 +326,12 @@ class Catalog:
     def started(self, path: Path, policy: str) -> Source:
         """An attempt begins; what was known before it."""
         before = self.source(path) or Source(path=str(path))
-        asked: Any = self._redis.zscore(PREFIX + "pending", str(path))
+        pending, name = queues.pending(before.queue), self.shared(path)
+        asked: Any = self._redis.zscore(pending, name)
         before = replace(before, policy=policy, settled_at=before.settled_at or asked)
         until = self._clock() + LEASE
         pipeline = self._redis.pipeline()
-        pipeline.zrem(PREFIX + "pending", str(path))
+        pipeline.zrem(pending, name)
         self._put(
             pipeline,
             path,
@@ -305,9 +341,33 @@ class Catalog:
             next_try=None,
             settled_at=before.settled_at,
         )
-        pipeline.zadd(PREFIX + "retry", {str(path): until})
+        pipeline.zadd(PREFIX + "retry", {name: until})
         pipeline.execute()
         return before
+
+    def take_place(self, path: Path, policy: str, most: int) -> bool:
+        """Be one of the `most` captures of a policy at a time; False: another time, be called.
+
+        A call may be lost with its caller, so it is tried again in any case, if not soon.
+        """
+        name, now = self.shared(path), self._clock()
+        if places.take(self._redis, policy, name, now=now, until=now + LEASE, most=most):
+            return True
+        before = self.source(path) or Source()
+        asked: Any = self._redis.zscore(queues.pending(before.queue), name)
+        self.unclaim(path)
+        pipeline = self._redis.pipeline(transaction=False)
+        waits = {"policy": policy, "settled_at": before.settled_at or asked}
+        self._put(pipeline, path, state=State.SETTLING, **waits)
+        pipeline.zadd(PREFIX + "retry", {name: now + LEASE})
+        pipeline.execute()
+        return False
+
+    def leave_place(self, path: Path, policy: str, most: int = 1) -> None:
+        """Let others have the place."""
+        called = places.leave(self._redis, policy, self.shared(path), most)
+        if called:
+            self._redis.zadd(PREFIX + "retry", dict.fromkeys(called, self._clock()))
 
     def renew(self, paths: Iterable[Path]) -> None:
         """These captures are at work."""
@@ -315,13 +375,16 @@ class Catalog:
         for path in paths:
             source = self.source(path)
             if source is not None and source.state is State.CAPTURING:
-                self._redis.zadd(PREFIX + "retry", {str(path): until}, xx=True)
+                pipeline = self._redis.pipeline(transaction=False)
+                pipeline.zadd(PREFIX + "retry", {self.shared(path): until}, xx=True)
+                places.renew(pipeline, source.policy, self.shared(path), until)
+                pipeline.execute()
 
     def acknowledge(self, message: str) -> None:
         """A message was dealt with, which could not be told when it was (see kombu's `QoS`)."""
         pipeline = self._redis.pipeline()
-        pipeline.zrem(PREFIX + "unacked_index", message)
-        pipeline.hdel(PREFIX + "unacked", message)
+        pipeline.zrem(f"{UNACKED}_index", message)
+        pipeline.hdel(UNACKED, message)
         pipeline.execute()
 
     def captured(
@@ -358,7 +421,7 @@ class Catalog:
             **asdict(stat),
             **known,
         )
-        pipeline.zrem(PREFIX + "retry", str(path))
+        pipeline.zrem(PREFIX + "retry", self.shared(path))
         about = self._end(
             pipeline,
             before,
@@ -394,7 +457,7 @@ class Catalog:
             busy=busy,
             next_try=next_try,
         )
-        pipeline.zadd(PREFIX + "retry", {str(path): next_try})
+        pipeline.zadd(PREFIX + "retry", {self.shared(path): next_try})
         outcome: statistics.Outcome = "postponed" if state is State.SETTLING else "failed"
         about = self._end(pipeline, before, outcome)
         told = {"error": error, "next_try": next_try, "attempts": attempts, **about}
@@ -424,7 +487,7 @@ class Catalog:
             settled_at=None,
             **(asdict(stat) | {"root_inode": root_inode} if stat else {}),
         )
-        pipeline.zrem(PREFIX + "retry", str(path))
+        pipeline.zrem(PREFIX + "retry", self.shared(path))
         about = self._end(pipeline, before, "failed")
         self._tell(pipeline, path, str(state), error=error, next_try=None, **about)
         pipeline.execute()
@@ -438,6 +501,8 @@ class Catalog:
             Its process died, perhaps of the file; else the broker was away.
         """
         source = self.source(path)
+        if source is not None:
+            self.leave_place(path, source.policy)
         if source is not None and source.state is State.CAPTURING:
             attempts = source.attempts if blame else max(0, source.attempts - 1)
             pause = DEATH_PAUSE * 2 ** min(max(0, attempts - 1), 8)
@@ -453,14 +518,11 @@ class Catalog:
 
     def restart_queue(self) -> None:
         """Forget all messages and ask again for what they asked; only while no worker lives."""
-        again = [s.path for s in self.sources() if s.state is State.CAPTURING]
-        again += [str(path) for path in self._redis.zrange(PREFIX + "pending", 0, -1)]
-        now = self._clock()
-        pipeline = self._redis.pipeline()
-        pipeline.delete(*(PREFIX + name for name in (QUEUE, "unacked", "unacked_index", "pending")))
+        again = [self.shared(s.path) for s in self.sources() if s.state is State.CAPTURING]
+        again += queues.forget(self._redis)
         if again:
-            pipeline.zadd(PREFIX + "retry", dict.fromkeys(again, now))
-        pipeline.execute()
+            self._redis.zadd(PREFIX + "retry", dict.fromkeys(again, self._clock()))
+        self.roster.clear("workers")
 
     def recover_lost(self) -> int:
         """Try again what waits in a queue that has nothing in it: its messages were lost.
@@ -469,25 +531,45 @@ class Catalog:
         kombu); a crash between them loses it, and so does a broker that forgot. What a worker
         has taken may be of a worker that died: that is not believed for ever.
         """
-        queue = self.queue()
-        if queue["waiting"]:
-            return 0
         now = self._clock()
-        since = now - (LONGEST_WAY if queue["running"] else UNSEEN)
-        lost: Any = self._redis.zrange(
-            PREFIX + "pending", "-inf", str(since), byscore=True, offset=0, num=BATCH
-        )
-        for path in lost:
-            self._redis.zadd(PREFIX + "retry", {path: now})
-            self._redis.zrem(PREFIX + "pending", path)
+        lost = queues.lost(self._redis, now, LONGEST_WAY, UNSEEN)
+        if lost:
+            self._redis.zadd(PREFIX + "retry", dict.fromkeys(lost, now))
         return len(lost)
 
+    def recover_from_dead(self) -> list[str]:
+        """Try again what workers had taken that were lost; who they were."""
+        lost = self.roster.bury("workers")
+        for worker in lost:
+            for message, name in worker["held"].items():
+                path = Path(self._maps.local(name))
+                self.acknowledge(message)
+                self.unclaim(path)
+                self.cut_short(path, f"its worker on {worker['host']} was lost")
+                self._redis.zadd(PREFIX + "retry", {name: self._clock()}, nx=True)
+        return [str(worker["name"]) for worker in lost]
+
+    def shared(self, path: Path | str) -> str:
+        """What the queue calls a path of this host."""
+        return self._maps.shared(str(path))
+
     def _put(self, pipeline: redis.client.Pipeline, path: Path | str, **values: Any) -> None:
+        for name in _PATHS & values.keys():
+            values[name] = values[name] and self.shared(values[name])
         mapping: Any = {
             name: json.dumps(value) for name, value in values.items() if name in _FIELDS
         }
-        pipeline.hset(_key(path), mapping=mapping)
-        pipeline.zadd(PREFIX + "sources", {str(path): self._clock()})
+        pipeline.hset(self._key(path), mapping=mapping)
+        pipeline.zadd(PREFIX + "sources", {self.shared(path): self._clock()})
+
+    def _key(self, path: Path | str) -> str:
+        return f"{PREFIX}source:{self.shared(path)}"
+
+    def _parse(self, path: str, values: dict[str, str]) -> Source:
+        known = {name: json.loads(value) for name, value in values.items() if name in _FIELDS}
+        known |= {name: self._maps.local(known[name]) for name in _PATHS if known.get(name)}
+        known["state"] = State(known.get("state", State.SETTLING))
+        return Source(**{**known, "path": path})
 
     def tell(self, event: str, path: Path | None = None, **values: Any) -> None:
         """Something happened that no capture tells of."""
@@ -512,16 +594,6 @@ class Catalog:
     def _tell(
         self, pipeline: redis.client.Pipeline, path: Path | str | None, event: str, **values: Any
     ) -> None:
-        where = str(path) if path is not None else None
+        where = self.shared(path) if path is not None else None
         content = json.dumps({"path": where, "event": event, "at": self._clock(), **values})
         pipeline.xadd(PREFIX + "events", {"event": content}, maxlen=EVENTS_KEPT, approximate=True)
-
-
-def _key(path: Path | str) -> str:
-    return f"{PREFIX}source:{path}"
-
-
-def _parse(path: str, values: dict[str, str]) -> Source:
-    known = {name: json.loads(value) for name, value in values.items() if name in _FIELDS}
-    known["state"] = State(known.get("state", State.SETTLING))
-    return Source(**{**known, "path": path})

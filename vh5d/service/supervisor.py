@@ -139,7 +139,7 @@ class Supervisor:
         state = self._state = plan.state_directory
         self._broker = Broker(state / "broker") if plan.config.broker == "embedded" else None
         self._url = self._broker.url if self._broker else plan.config.broker
-        self._catalog = Catalog(connect(self._url))
+        self._catalog = Catalog(connect(self._url), maps=plan.config.names)
         arguments = arguments_for(plan.config_file, plan.directories)
         roles = self._roles = Roles(self._url, arguments, self._records)
         self._file: ConfigFile | None = None

@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ from kombu.exceptions import OperationalError
 
 from vh5d.errors import BrokerError
 from vh5d.policy import Policy
+from vh5d.policy.path_maps import PathMaps
 from vh5d.service.address import REDIS_TIMEOUT, celery_settings, connect
-from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, QUEUE, RETRY, Catalog
+from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, RETRY, Catalog
 from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
 from vh5d.service.notify import Notifier
 from vh5d.service.pulse import LifeSigns, Pulse
+from vh5d.service.queues import PRIORITIES, QUEUE, Priority
 from vh5d.service.signals import StopRequests
 
 TASK = "vh5d.capture"
@@ -101,8 +103,16 @@ class Queue:
         self._app = app
         self._catalog = catalog
 
-    def put(self, path: Path, policy: str, cause: str) -> bool:
-        """Have a worker capture `path`; False: it is in the queue already.
+    def put(
+        self,
+        path: Path,
+        policy: str,
+        cause: str,
+        *,
+        queue: str = QUEUE,
+        priority: Priority = "normal",
+    ) -> bool:
+        """Have a worker of `queue` capture `path`; False: it is in the queue already.
 
         Raises
         ------
@@ -112,14 +122,16 @@ class Queue:
         # An attempt after a failed one goes on under its id.
         capture = self._catalog.capture_of(path) if cause == RETRY else None
         capture = capture or secrets.token_hex(8)
-        if not self._catalog.claim(path, policy, cause, capture):
+        if not self._catalog.claim(path, policy, cause, capture, queue=queue):
             return False
         log.info("asked", path=str(path), policy=policy, cause=cause, capture=capture)
         try:
             self._app.send_task(
                 TASK,
-                args=[str(path), policy],
+                args=[self._catalog.shared(path), policy],
                 task_id=capture,
+                queue=queue,
+                priority=PRIORITIES[priority],
                 retry=False,
                 time_limit=time_limit(path),
             )
@@ -148,6 +160,8 @@ def run_worker(
     concurrency: int,
     notifier: Notifier,
     stop: StopRequests,
+    queues: Sequence[str] = (QUEUE,),
+    maps: PathMaps | None = None,
 ) -> int:
     """Work on captures until SIGTERM or SIGINT, or another request; the exit status.
 
@@ -159,28 +173,36 @@ def run_worker(
         Is told when the worker is connected, that it lives, and when it ends.
     stop
         Requests to stop; those by signals, which Celery hears, are added.
+    queues
+        Where to take captures from.
+    maps
+        What this host calls otherwise than the queue.
     """
     # In the parent, so that a child begins its first capture at once. No file is open yet.
     from vh5d.service.attempt import Attempt
     from vh5d.service.limits import confine
 
     app = make_app(broker)
+    names = maps or PathMaps()
     children: dict[str, Attempt] = {}
-    keeper = Keeper(Catalog(connect(broker)))
+    about = {"queues": list(queues), "concurrency": concurrency}
+    keeper = Keeper(Catalog(connect(broker), maps=names), about)
     pulse = Pulse()
     signs = LifeSigns(notifier, lambda: pulse.ailment() or keeper.ailment())
 
-    @app.task(name=TASK, bind=True, Request=_request_class(keeper, lambda: worker.hub))
+    request = _request_class(keeper, lambda: worker.hub, names)
+
+    @app.task(name=TASK, bind=True, Request=request)
     def capture_source(self: Any, path: str, policy: str) -> None:
         with structlog.contextvars.bound_contextvars(capture=_name_of(self.request.id)):
-            children["attempt"](Path(path), policy)
+            children["attempt"](Path(names.local(path)), policy)
 
     @signals.worker_process_init.connect(weak=False)
     def begin_child(**_: Any) -> None:
         # A connection of its own: one that is shared after a fork mixes up its answers.
         random.seed()
         confine()
-        catalog = Catalog(connect(broker))
+        catalog = Catalog(connect(broker), maps=names)
         children["attempt"] = Attempt(policies, catalog, random.random)
 
     @signals.setup_logging.connect(weak=False)
@@ -197,10 +219,12 @@ def run_worker(
     def be_stopping(**_: Any) -> None:
         stop.request()
         signs.stopping()
+        keeper.drain()
 
     def heed() -> None:
         if stop.is_set() and state.should_stop is None:
             signs.stopping(for_good=stop.count > 0)
+            keeper.drain()
             state.should_stop = 0
 
     keeper.start()
@@ -210,6 +234,7 @@ def run_worker(
     worker = app.Worker(
         pool="prefork",
         concurrency=concurrency,
+        queues=list(queues),
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -222,20 +247,26 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
-def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
+def _request_class(keeper: Keeper, loop: Callable[[], Any], maps: PathMaps) -> type[Any]:
     """Tasks as the worker's parent process sees them: what has to be told of their end, is.
 
     Parameters
     ----------
     loop
         Returns the worker's event loop.
+    maps
+        What this host calls otherwise than the queue.
     """
 
     class CaptureRequest(Request):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            keeper.holds(self.message.delivery_tag, self.args[0])
+
         @property
         def path(self) -> Path:
             """What is captured."""
-            return Path(self.args[0])
+            return Path(maps.local(self.args[0]))
 
         def on_accepted(self, pid: int, time_accepted: float) -> None:
             keeper.began(self.id, self.path)
@@ -266,6 +297,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any]) -> type[Any]:
 
         def acknowledge(self) -> None:
             keeper.ended(self.id)
+            keeper.holds_no_more(self.message.delivery_tag)
             super().acknowledge()
             # The loop acknowledges it in its next round: look in the one after that.
             loop().call_soon(lambda: loop().call_soon(self.check_acknowledged))

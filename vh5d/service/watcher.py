@@ -7,8 +7,6 @@ what cannot be put into the queue now is put there later.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,7 +28,9 @@ from vh5d.service.looks import Looks
 from vh5d.service.observer import HABITS, DirectoryObserver
 from vh5d.service.presence import is_absent, was_deleted
 from vh5d.service.pulse import LifeSigns, Pulse
+from vh5d.service.queues import Priority
 from vh5d.service.roots import Root
+from vh5d.service.roster import identity
 from vh5d.service.settle import Settle, Timing
 from vh5d.service.sight import RootHealth, Sight
 from vh5d.service.signals import StopRequests
@@ -64,7 +64,7 @@ log = structlog.stdlib.get_logger(__name__)
 class PutsCaptures(Protocol):
     """What the watcher needs of a queue."""
 
-    def put(self, path: Path, policy: str, cause: str) -> bool:
+    def put(self, path: Path, policy: str, cause: str, *, queue: str, priority: Priority) -> bool:
         """Have `path` captured; BrokerError when that cannot be asked for now."""
         ...
 
@@ -118,6 +118,7 @@ class Watcher:
         self._broker_failed_at = -BROKER_PAUSE
         self._broker_away_since: float | None = None
         self._known = False
+        self._about = identity()
         self._health: dict[Path, RootHealth] = {}
         self._hung: list[Path] = []
         now = self._clock()
@@ -160,6 +161,7 @@ class Watcher:
             if signs is not None:
                 signs.stopping(for_good=stop.count > 0)
             self._observer.stop()
+            self._leave()
 
     def ailment(self) -> str | None:
         """What is wrong, and might be cured by starting anew; None: nothing. From any thread."""
@@ -367,12 +369,17 @@ class Watcher:
         for path, cause in list(islice(self._ready.items(), AT_ONCE)):
             policy = self._config.policy_for(path)
             try:
-                if policy is not None and not self._queue.put(path, policy.name, cause):
+                if policy is not None and not self._ask(path, policy, cause):
                     log.debug("in the queue already", path=str(path))
             except (BrokerError, redis.RedisError) as error:
                 self._broker_failed(error)
                 return
             del self._ready[path]
+
+    def _ask(self, path: Path, policy: Policy, cause: str) -> bool:
+        return self._queue.put(
+            path, policy.name, cause, queue=policy.queue, priority=policy.priority
+        )
 
     # With the broker.
 
@@ -399,12 +406,15 @@ class Watcher:
             log.warning("the broker lost everything, looking at everything")
             self._looks.want_everything()
         self._known = True
+        dead = self._catalog.recover_from_dead()
+        if dead:
+            log.warning("workers were lost, asking again for what they had", workers=dead)
         lost = self._catalog.recover_lost()
         if lost:
             log.warning("the broker lost messages, asking again", files=lost)
 
     def _tell_roots(self) -> None:
-        host = socket.gethostname()
+        host = self._about["host"]
         told = [
             {
                 "path": str(health.path),
@@ -414,7 +424,16 @@ class Watcher:
             }
             for health in self._health.values()
         ]
-        self._catalog.tell_roots(f"{host}:{os.getpid()}", told)
+        self._catalog.tell_roots(self._about["name"], told)
+        about = {"roots": [str(path) for path in self._health], "settling": len(self._settle)}
+        self._catalog.roster.tell("watchers", self._about["name"], self._about | about)
+
+    def _leave(self) -> None:
+        try:
+            self._catalog.forget_roots(self._about["name"])
+            self._catalog.roster.leave("watchers", self._about["name"])
+        except redis.RedisError as error:
+            log.debug("the roster cannot be told", error=str(error))
 
     def _take_retries(self) -> None:
         for name in self._catalog.retries():

@@ -1,0 +1,215 @@
+"""Queues, places, the roster and names: what hosts tell each other through the broker."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from vh5d.policy.path_maps import PathMaps
+from vh5d.service import places, queues
+from vh5d.service.catalog import LEASE, PREFIX, UNSEEN, Catalog, FileStat, State, connect
+from vh5d.service.clock import LOOK_PAUSE, BrokerClock
+from vh5d.service.roster import KEPT, LOST_AFTER
+from vh5d.service.tasks import Queue, make_app
+
+A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
+STAT = FileStat(size=10, mtime_ns=20, inode=30, device=40)
+
+
+# Queues.
+
+
+def test_messages_are_counted_by_queue_whatever_their_priority(broker, catalog):
+    queue = Queue(make_app(broker.url), catalog)
+    for number, priority in enumerate(["high", "normal", "low"]):
+        queue.put(Path(f"/d/{number}.h5"), "p", "change", queue="fast", priority=priority)
+    queue.put(A, "p", "change")
+    assert catalog.queue() == {"waiting": 4, "running": 0}
+    asked = catalog.now()
+    assert catalog.queues() == {
+        "captures": {"waiting": 1, "oldest": asked},
+        "fast": {"waiting": 3, "oldest": asked},
+    }
+
+
+def test_what_is_lost_is_found_though_another_queue_is_full(broker, catalog, redis_client, clock):
+    """Nobody may be working on the other one."""
+    Queue(make_app(broker.url), catalog).put(B, "p", "change", queue="slow")
+    assert catalog.claim(A, "p", "change", queue="fast")
+    clock.now += UNSEEN + 1
+    assert catalog.recover_lost() == 1
+    assert catalog.retries() == [str(A)]
+    assert catalog.claim(A, "p", "retry", queue="fast")
+
+
+def test_a_file_whose_queue_became_another_is_begun_all_the_same(catalog, clock):
+    catalog.claim(A, "p", "change", queue="old")
+    catalog.started(A, "p")
+    catalog.captured(A, STAT, state=State.CURRENT)
+    clock.now += LEASE
+    assert catalog.recover_lost() == 0
+    assert catalog.claim(A, "p", "change", queue="old")
+
+
+def test_a_queue_that_is_restarted_asks_for_all_of_all_queues(broker, catalog):
+    queue = Queue(make_app(broker.url), catalog)
+    queue.put(A, "p", "change", queue="one", priority="low")
+    queue.put(B, "p", "change")
+    catalog.started(C, "p")
+    catalog.restart_queue()
+    assert catalog.queue() == {"waiting": 0, "running": 0}
+    assert catalog.retries() == [str(each) for each in (A, B, C)]
+
+
+# Places.
+
+
+def test_no_more_are_at_work_than_there_are_places(catalog):
+    for path in (A, B):
+        assert catalog.take_place(path, "p", 2)
+    assert catalog.take_place(A, "p", 2), "it has one"
+    assert not catalog.take_place(C, "p", 2)
+    assert catalog.take_place(C, "other", 2), "of another policy"
+    assert catalog.retries() == []
+    catalog.leave_place(A, "p", 2)
+    assert catalog.retries() == [str(C)], "it is called"
+    assert catalog.take_place(C, "p", 2)
+    assert places.stood(catalog.client, "p") == (2, 0)
+
+
+def test_who_stands_in_line_may_be_asked_for_again(catalog):
+    catalog.take_place(A, "p", 1)
+    assert catalog.claim(B, "p", "change")
+    assert not catalog.take_place(B, "p", 1)
+    assert catalog.claim(B, "p", "change"), "its place in the queue is free"
+    assert not catalog.take_place(B, "p", 1)
+    assert places.stood(catalog.client, "p") == (1, 1)
+
+
+def test_a_place_whose_host_died_is_free_again(catalog, clock):
+    assert catalog.take_place(A, "p", 1)
+    clock.now += LEASE - 1
+    catalog.started(A, "p")
+    catalog.renew([A])
+    clock.now += LEASE - 1
+    assert not catalog.take_place(B, "p", 1), "renewed"
+    clock.now += 2
+    assert catalog.take_place(B, "p", 1)
+
+
+def test_a_capture_that_died_leaves_its_place(catalog):
+    catalog.take_place(A, "p", 1)
+    catalog.started(A, "p")
+    catalog.take_place(B, "p", 1)
+    catalog.cut_short(A, "died")
+    assert catalog.retries() == [str(B)]
+    assert catalog.take_place(B, "p", 1)
+
+
+# The roster.
+
+
+def test_who_is_there_says_so_until_it_leaves(catalog, clock):
+    catalog.roster.tell("workers", "w1", {"host": "h", "held": {}})
+    clock.now += LOST_AFTER - 1
+    (worker,) = catalog.roster.members("workers")
+    assert (worker["name"], worker["host"], worker["lost"]) == ("w1", "h", False)
+    assert worker["silent"] == LOST_AFTER - 1
+    assert catalog.recover_from_dead() == []
+    catalog.roster.leave("workers", "w1")
+    assert catalog.roster.members("workers") == []
+
+
+def test_what_a_lost_worker_had_is_tried_again_once_and_soon(catalog, redis_client, clock):
+    """A was at work, B was waiting in it: neither message would come back for hours."""
+    catalog.claim(A, "p", "change")
+    catalog.claim(B, "p", "change")
+    catalog.started(A, "p")
+    redis_client.hset(f"{PREFIX}unacked", mapping={"1": "a", "2": "b", "3": "another's"})
+    held = {"1": str(A), "2": str(B)}
+    catalog.roster.tell("workers", "w1", {"host": "h", "held": held})
+    clock.now += LOST_AFTER + 1
+    assert LOST_AFTER < LEASE
+    assert catalog.recover_from_dead() == ["w1"]
+    assert catalog.recover_from_dead() == [], "somebody else had seen it"
+    assert catalog.queue()["running"] == 1
+    assert catalog.source(A).error == "its worker on h was lost"
+    clock.now += 1
+    assert sorted(catalog.retries()) == [str(A), str(B)]
+    assert catalog.claim(B, "p", "retry")
+    assert [member["lost"] for member in catalog.roster.members("workers")] == [True]
+    clock.now += KEPT
+    catalog.recover_from_dead()
+    assert catalog.roster.members("workers") == []
+
+
+def test_a_worker_that_was_cut_off_and_is_lost_again_is_seen_to_again(catalog, clock):
+    for _ in range(2):
+        catalog.roster.tell("workers", "w1", {"host": "h", "held": {}})
+        clock.now += LOST_AFTER + 1
+        assert catalog.recover_from_dead() == ["w1"]
+
+
+# One clock, several names.
+
+
+def test_the_brokers_clock_is_everybodys(broker):
+    class Host:
+        now = 5.0
+
+        def __call__(self):
+            return self.now
+
+    host = Host()
+    clock = BrokerClock(connect(broker.url), host)
+    assert clock() == pytest.approx(time.time(), abs=60)
+    before = clock()
+    host.now += LOOK_PAUSE / 2
+    assert clock() == pytest.approx(before + LOOK_PAUSE / 2), "not asked every time"
+    host.now += LOOK_PAUSE
+    assert clock() == pytest.approx(time.time(), abs=60)
+
+
+def test_a_clock_goes_on_without_the_broker(tmp_path, broker):
+    link = tmp_path / "late.sock"
+    clock = BrokerClock(connect(f"unix://{link}"))
+    with pytest.raises(redis.ConnectionError):
+        clock()
+    link.symlink_to(broker.socket)
+    before = clock()
+    link.unlink()
+    assert clock() >= before
+
+
+def test_hosts_that_call_a_directory_otherwise_mean_the_same_file(redis_client, clock):
+    here = Catalog(redis_client, clock, PathMaps([("/ifs/data", "/mnt/instrument")]))
+    there = Catalog(redis_client, clock)
+    local, name = Path("/ifs/data/a.h5"), Path("/mnt/instrument/a.h5")
+    here.settling([(local, "p")])
+    assert here.claim(local, "p", "change")
+    assert not there.claim(name, "p", "change")
+    there.started(name, "p")
+    there.captured(name, STAT, state=State.CURRENT, store="/mnt/instrument/.vh5d/a.h5")
+    assert (there.paths(), here.paths()) == ([str(name)], [str(local)])
+    assert here.source(local).store == "/ifs/data/.vh5d/a.h5"
+    assert [each.path for each in here.sources()] == [str(local)]
+    here.moved(local, Path("/ifs/data/b.h5"), "p")
+    assert there.source("/mnt/instrument/b.h5").moved_from == str(name)
+    there.postponed(name, 0, "busy", state=State.FAILED, attempts=1, busy=0)
+    assert here.retries() == [str(local)]
+    there.retry_now(name, "p")
+    assert {event["path"] for _, event in here.events()} == {"/mnt/instrument/a.h5"}
+
+
+def test_messages_carry_the_name_that_all_hosts_know(redis_client, broker, clock):
+    catalog = Catalog(redis_client, clock, PathMaps([(r"D:\data", "/mnt/instrument")]))
+    Queue(make_app(broker.url), catalog).put(Path(r"D:\data\a.h5"), "p", "change")
+    (message,) = redis_client.lrange(queues.messages("captures")[1], 0, -1)
+    arguments, *_ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert arguments == ["/mnt/instrument/a.h5", "p"]
+    assert "D:" not in message
