@@ -34,6 +34,7 @@ def command(
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
     from vh5d.service.catalog import Catalog, connect
+    from vh5d.service.herald import Herald
     from vh5d.service.notify import Notifier
     from vh5d.service.pulse import LifeSigns
     from vh5d.service.signals import StopRequests
@@ -52,7 +53,10 @@ def command(
     notifier = Notifier() if parent is None else Notifier({})
     signs = LifeSigns(notifier, watcher.ailment)
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
+    herald = Herald(Catalog(connect(url)), lambda: settings)
+    herald.start()
     watcher.run(stop, signs)
+    herald.stop()
     signs.end()
     if successor is not None:
         successor.take_over()
