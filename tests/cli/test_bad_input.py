@@ -399,7 +399,7 @@ def test_the_unexpected_is_one_line_too_and_debug_shows_where(source, store, tmp
 def test_an_interrupt(source, tmp_path):
     code = (
         "import os, signal, vh5d.capture.capture as c\n"
-        "def stopped(*a, **k): os.kill(os.getpid(), signal.SIGINT)\n"
+        "def stopped(*a, progress, **k): os.kill(os.getpid(), signal.SIGINT), progress(1, 2)\n"
         "c.capture = stopped\n"
         "from vh5d.cli import main\n"
         "main()\n"
@@ -413,7 +413,7 @@ def test_an_interrupt(source, tmp_path):
         check=False,
     )
     assert done.returncode == 130
-    assert done.stderr.strip() == "vh5d: interrupted"
+    assert done.stderr == f"vh5d: interrupted; {source} was not captured\n"
 
 
 def test_a_full_standard_output(source, store, tmp_path):

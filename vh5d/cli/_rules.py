@@ -14,7 +14,7 @@ from vh5d.cli.confirm import confirm
 from vh5d.cli.group import complain, explain
 from vh5d.cli.locate import is_store, locate, stores_below
 from vh5d.cli.options import Told, print_json
-from vh5d.cli.progress import progress
+from vh5d.cli.progress import Interrupted, progress
 from vh5d.cli.text import counted, duration, local_time, printable, table
 from vh5d.errors import UsageError, VH5DError
 
@@ -173,14 +173,24 @@ class Thinning:
     def _thin(self, *, dry_run: bool) -> Iterator[Thinned]:
         from vh5d.service.thinning import thin
 
+        stopped = False
         for store, rules in self.plan:
+            if stopped:
+                raise Interrupted(f"interrupted; {store} and what follows were not pruned")
             try:
                 if not is_store(store):
                     continue
-                with progress(store.name) as show:
-                    yield thin(
-                        store, rules, now=self._now, zone=self.zone, dry_run=dry_run, progress=show
+                with progress(store.name, undone="it was not pruned") as show:
+                    thinned = thin(
+                        store,
+                        rules,
+                        now=self._now,
+                        zone=self.zone,
+                        dry_run=dry_run,
+                        progress=show.begun,
                     )
+                stopped = show.stopped
+                yield thinned
             except (VH5DError, OSError) as error:
                 if len(self.plan) == 1:
                     raise

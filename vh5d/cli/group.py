@@ -98,7 +98,7 @@ def report(error: Exception, *, debug: bool) -> int:
         _discard(sys.stdout)
         return 128 + signal.SIGPIPE
     if isinstance(error, click.Abort):
-        complain("interrupted")
+        complain(str(error) or "interrupted")
         return 128 + signal.SIGINT
     complain(_explain(error))
     if isinstance(error, OSError):

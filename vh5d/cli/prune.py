@@ -125,7 +125,7 @@ def _drop_named(
     if names and not dry_run:
         confirm(lambda: _question(prune(found, names, tagged=tagged, dry_run=True)), yes=yes)
     with progress(found.name) as show:
-        result = prune(found, names, tagged=tagged, dry_run=dry_run, progress=show)
+        result = prune(found, names, tagged=tagged, dry_run=dry_run, progress=show.begun)
     if told.json:
         print_json(_as_json(result))
         return

@@ -11,7 +11,7 @@ import click
 from vh5d.cli.group import FAILED, complain, explain
 from vh5d.cli.locate import Located, locate_for_capture
 from vh5d.cli.options import PATH, Told, common, print_json
-from vh5d.cli.progress import progress
+from vh5d.cli.progress import Interrupted, progress
 from vh5d.cli.text import duration, printable
 from vh5d.errors import UsageError, VH5DError
 
@@ -63,7 +63,10 @@ def command(
     how: Busy = "swmr" if swmr else "try" if busy else "refuse"
     told.config()  # wrong once, not once a file
     errors = []
+    stopped = False
     for file in files:
+        if stopped:
+            raise Interrupted(f"interrupted; {file} and what follows were not captured")
         try:
             found = locate_for_capture(file, store, told)
             options = _options(found, told, busy=how, timeout=timeout)
@@ -71,7 +74,7 @@ def command(
                 options = replace(options, compression=compression)
             if content:
                 options = replace(options, exact=False)
-            result = _capture(found, options)
+            result, stopped = _capture(found, options)
         except (VH5DError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -101,12 +104,15 @@ def _options(found: Located, told: Told, *, busy: Busy, timeout: float) -> Captu
     return capture_options(policy, found.source, busy=busy, timeout=timeout)
 
 
-def _capture(found: Located, options: CaptureOptions) -> CaptureResult:
+def _capture(found: Located, options: CaptureOptions) -> tuple[CaptureResult, bool]:
+    """Capture a file; the result, and whether to end with it."""
     from vh5d.capture.capture import capture
 
     assert found.source is not None
-    with progress(found.source.name) as show:
-        return capture(found.source, found.store, options=options, progress=show)
+    undone = f"{found.source} was not captured"
+    with progress(found.source.name, undone=undone) as show:
+        result = capture(found.source, found.store, options=options, progress=show)
+    return result, show.stopped
 
 
 def _as_json(result: CaptureResult) -> dict[str, Any]:

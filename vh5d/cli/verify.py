@@ -12,7 +12,7 @@ from vh5d.cli.group import FAILED, complain, explain
 from vh5d.cli.locate import is_store, locate, stores_below
 from vh5d.cli.opening import tell_recovery
 from vh5d.cli.options import PATH, Told, common, print_json
-from vh5d.cli.progress import progress
+from vh5d.cli.progress import Interrupted, progress
 from vh5d.cli.text import counted, duration, printable
 from vh5d.errors import UsageError, VH5DError
 
@@ -37,18 +37,21 @@ def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> No
     if not files and told.config_file is None:
         raise UsageError("nothing to verify", hint="name a FILE, or --config FILE")
     results: list[VerifyResult] = []
-    failed = False
+    failed = stopped = False
     for path in _stores(files, store, told):
+        if stopped:
+            raise Interrupted(f"interrupted; {path} and what follows were not checked")
         try:
-            results.append(_verify(path))
+            result, stopped = _verify(path)
         except (VH5DError, OSError) as error:
             if len(files) == 1 and not Path(files[0]).is_dir():
                 raise
             complain(explain(error))
             failed = True
             continue
+        results.append(result)
         if not told.json:
-            click.echo(_as_text(results[-1]))
+            click.echo(_as_text(result))
     if told.json:
         print_json(_as_json(results, failed=failed))
     if failed or not all(result.ok for result in results):
@@ -68,13 +71,14 @@ def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[P
             yield locate(file, store, told).store
 
 
-def _verify(path: Path) -> VerifyResult:
+def _verify(path: Path) -> tuple[VerifyResult, bool]:
+    """Check a store; what was found, and whether to end with it."""
     from vh5d.store.verify import verify
 
-    with progress(path.name) as show:
+    with progress(path.name, undone="not all was checked") as show:
         result = verify(path, progress=show)
     tell_recovery(path, result.recovered)
-    return result
+    return result, show.stopped
 
 
 def _as_text(result: VerifyResult) -> str:

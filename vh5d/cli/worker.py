@@ -45,6 +45,8 @@ def command(
     For many machines, systemd or compose. SIGTERM: finish what is at work, then end.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
+    from vh5d.service.children import arguments_for
+    from vh5d.service.maintainer import maintainer
     from vh5d.service.notify import Notifier
     from vh5d.service.signals import StopRequests
     from vh5d.service.tasks import run_worker
@@ -60,6 +62,8 @@ def command(
     notifier = Notifier() if parent is None else Notifier({})
     several = concurrency or settings.workers
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
+    beside = maintainer(settings, url, arguments_for(told.config_file, directories))
+    beside.start()
     status = run_worker(
         url,
         policies,
@@ -69,6 +73,7 @@ def command(
         queues=chosen,
         maps=settings.names,
     )
+    beside.stop()
     if successor is not None:
         successor.take_over()
     sys.exit(status)

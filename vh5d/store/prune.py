@@ -180,6 +180,8 @@ class _Job:
         """Commit, give the space back, and tidy up."""
         holes = self._holes(tidied=False)
         self._settle(NONE)
+        if progress is not None:
+            progress(0, total(holes))  # may be told to go no further
         self._transaction.commit()
         if self._return(holes, progress) and self._empty:
             self._unlink_empty_spaces()
