@@ -7,18 +7,21 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.support.sandbox import settings
-from vh5d.policy import load_config
+from tests.support.waiting import wait_for
+from vh5d.policy import Config, load_config
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 COMPOSE = ROOT / "docker-compose.yml"
+CONTAINERS = {"broker", "watcher", "worker", "prometheus"}
 
 
 def run(*command: str | Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -119,26 +122,94 @@ def test_vh5d_knows_the_commands_that_they_give(arguments):
 def test_compose_accepts_the_file(tmp_path):
     done = run(*compose_command(), "-f", COMPOSE, "--project-directory", ROOT, "config")
     assert done.returncode == 0, done.stderr
-    assert set(yaml.safe_load(done.stdout)["services"]) == {"broker", "watcher", "worker"}
+    assert set(yaml.safe_load(done.stdout)["services"]) == CONTAINERS
 
 
 def test_no_container_may_more_than_it_needs(services):
-    assert set(services) == {"broker", "watcher", "worker"}
+    assert set(services) == CONTAINERS
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["user"] not in {"root", "0"}, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["healthcheck"]["test"], name
-        assert "ports" not in service, name
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert "ports" not in services["broker"]
+    assert services["broker"]["networks"] == ["queue"]
+    assert yaml.safe_load(COMPOSE.read_text())["networks"]["queue"] == {"internal": True}
 
 
-def test_sources_are_mounted_read_only_and_stores_go_elsewhere(services):
-    config = load_config(ROOT / "config" / "compose.yaml")
+def compose_config(secret: Path) -> Config:
+    """What the containers read, with the password elsewhere."""
+    text = (ROOT / "config" / "compose.yaml").read_text()
+    file = secret.with_name("compose.yaml")
+    file.write_text(text.replace("/run/secrets/broker_password", str(secret)))
+    return load_config(file)
+
+
+def test_sources_are_mounted_read_only_and_stores_go_elsewhere(services, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("abc\n")
+    config = compose_config(secret)
     (policy,) = config.policies
     for role in ("watcher", "worker"):
         mounts = dict(entry.rsplit(":", 2)[-2:] for entry in services[role]["volumes"][:2])
         assert mounts == {"/etc/vh5d/vh5d.yaml": "ro", "/data": "ro"}
         assert "stores:/stores" in services[role]["volumes"]
+        assert services[role]["secrets"] == ["broker_password"]
     assert policy.store_for(Path("/data/a/run.h5")) == Path("/stores/a/run.h5")
-    assert config.broker == "redis://broker:6379/0"
+    assert config.broker == "redis://:abc@broker:6379/0"
+
+
+def test_the_broker_asks_for_the_password_and_nobody_sees_it(services, tmp_path):
+    import redis
+
+    from vh5d.service.broker import server_program
+
+    secret, socket = tmp_path / "secret", tmp_path / "socket"
+    secret.write_text("abc\n")
+    shell, option, script = services["broker"]["command"]
+    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("/run/secrets/broker_password", str(secret))
+    script = script.replace("--dir /data", f"--dir {tmp_path}")
+    started = f"{server_program()} {tmp_path}/valkey.conf --port 0 --unixsocket {socket}"
+    script = script.replace(f"valkey-server {tmp_path}/valkey.conf", started)
+    with subprocess.Popen([shell, option, script], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for(socket.exists, "the server")
+            anybody = redis.Redis(unix_socket_path=str(socket))
+            with anybody, pytest.raises(redis.AuthenticationError):
+                anybody.ping()
+            with redis.Redis(unix_socket_path=str(socket), password="abc") as ours:
+                assert ours.ping()
+                assert ours.config_get("appendonly")["appendonly"] == "yes"
+            assert b"abc" not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+        finally:
+            server.kill()
+    assert (tmp_path / "valkey.conf").stat().st_mode & 0o077 == 0
+
+
+def test_the_image_has_all_that_the_wheel_is_made_of():
+    copied = [
+        Path(name)
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
+    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [
+        "pyproject.toml",
+        project["project"]["readme"],
+        *project["project"]["license-files"],
+        *wheel["packages"],
+        *wheel["force-include"],
+        *wheel["shared-data"],
+    ]
+    for name in needed:
+        assert any(Path(name).is_relative_to(each) for each in copied), name
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for path in copied:
+        assert f"!{path}" in ignored, path
