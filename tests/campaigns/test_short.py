@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.campaigns import kills, readers, torn_captures
+from tests.campaigns import kills, readers, swmr, torn_captures
 
 
 @pytest.fixture
@@ -33,6 +33,14 @@ def test_captures_of_files_that_are_written_are_whole(tmp_path, seed):
     print(figures.summary())
     assert figures.torn == []
     assert set(figures.kept) >= {"open", "closed"}
+
+
+@pytest.mark.timeout(240)
+def test_captures_of_files_that_grow_are_what_a_reader_sees(tmp_path, seed):
+    figures = swmr.run(12, seed, tmp_path, service_seconds=0.0)
+    print(figures.summary())
+    assert figures.torn == []
+    assert figures.versions > 1
 
 
 @pytest.mark.parametrize(
