@@ -19,6 +19,7 @@
     │   ├── StoreBusyError        another writer or a long reader: come back later
     │   ├── StoreConflictError    another writer committed first: come back later
     │   ├── StoreWriteError       the disk refused (full, read-only, I/O error)
+    │   ├── QuotaError            the stores of its policy take all that they may
     │   └── StoreDamagedError     what is read is not what was written
     └── ServiceError              the service cannot run
         ├── AlreadyRunningError   another instance has this state directory
@@ -132,6 +133,12 @@ class StoreConflictError(StoreError):
 
 class StoreWriteError(StoreError):
     """The disk refused a write."""
+
+    retryable = True
+
+
+class QuotaError(StoreError):
+    """The stores of a policy take all that they may."""
 
     retryable = True
 

@@ -13,6 +13,7 @@ import structlog
 from vh5d.capture.capture import capture
 from vh5d.capture.options import Busy, CaptureResult, utc_now
 from vh5d.errors import (
+    QuotaError,
     SourceBusyError,
     SourceChangedError,
     SourceMissingError,
@@ -39,7 +40,9 @@ from vh5d.service.catalog import (
     State,
 )
 from vh5d.service.follow import follow_rename
+from vh5d.service.percent import Percent
 from vh5d.service.presence import identity, is_absent, was_deleted
+from vh5d.service.quota import RETRY_PAUSE, Quota
 from vh5d.store.reader import open_store
 from vh5d.store.versions import VersionInfo
 
@@ -143,6 +146,8 @@ class Attempt:
             return State.MISSING
         except _PASSING as error:
             return self._postpone_passing(path, policy, before, error)
+        except QuotaError as error:
+            return self._refuse(path, before, error)
         except VH5DError as error:
             failure = error
         except MemoryError:
@@ -191,9 +196,19 @@ class Attempt:
             busy=_BUSY.get(before.cause or CHANGE, "refuse"),
             parse=before.attempts < MOST_ATTEMPTS,
         )
-        cause = before.cause or CHANGE
-        result = capture(case.path, case.store, options=options, cause=cause, clock=self.clock)
-        return self._record(case, result)
+        quota = Quota(self.catalog.client, self.catalog.now)
+        quota.admit(policy)
+        result = capture(
+            case.path,
+            case.store,
+            options=options,
+            cause=before.cause or CHANGE,
+            clock=self.clock,
+            progress=Percent(self.catalog, case.path),
+        )
+        state = self._record(case, result)
+        quota.added(policy, result.bytes_added)
+        return state
 
     def _record(self, case: _Case, result: CaptureResult) -> State:
         path, state = case.path, case.state(result.kept_as)
@@ -315,6 +330,20 @@ class Attempt:
             before=before,
         )
         return State.SETTLING
+
+    def _refuse(self, path: Path, before: Source, error: QuotaError) -> State:
+        """Leave a file alone until there is room, which is no fault of its own."""
+        log.error("refused", path=str(path), error=str(error))
+        self.catalog.postponed(
+            path,
+            RETRY_PAUSE * (1 + self.random() / 4),
+            str(error),
+            state=State.QUOTA,
+            attempts=before.attempts,
+            busy=before.busy,
+            before=before,
+        )
+        return State.QUOTA
 
     def _postpone(self, path: Path, root: Path, before: Source, error: VH5DError) -> State:
         attempts = before.attempts + 1

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -74,6 +75,7 @@ class State(StrEnum):
     UNREADABLE = "unreadable"
     UNCLEAN = "unclean"
     TOO_LARGE = "too-large"
+    QUOTA = "quota"
     EMPTIED = "emptied"
     MISSING = "missing"
 
@@ -124,6 +126,7 @@ class Source:
     bytes_added: int | None = None
     seconds: float | None = None
     captured_at: float | None = None
+    progress: float | None = None
     capture: str | None = None
     settled_at: float | None = None
 
@@ -136,8 +139,8 @@ class Source:
 
 
 _FIELDS = {field.name for field in fields(Source)}
-#: Fields of a source that are paths.
-_PATHS = frozenset({"store", "moved_from"})
+#: Fields of sources and events that are paths.
+_PATHS = frozenset({"store", "moved_from", "to"})
 
 
 class Catalog:
@@ -163,6 +166,7 @@ class Catalog:
         self._clock = clock or BrokerClock(client)
         self._maps = maps or PathMaps()
         self.roster = Roster(client, self._clock)
+        self._host = socket.gethostname()
 
     # What is there.
 
@@ -340,10 +344,15 @@ class Catalog:
             attempts=before.attempts + 1,
             next_try=None,
             settled_at=before.settled_at,
+            progress=None,
         )
         pipeline.zadd(PREFIX + "retry", {name: until})
         pipeline.execute()
         return before
+
+    def progress(self, path: Path, percent: float) -> None:
+        """An attempt that takes long is so far."""
+        self._redis.hset(self._key(path), "progress", json.dumps(percent))
 
     def take_place(self, path: Path, policy: str, most: int) -> bool:
         """Be one of the `most` captures of a policy at a time; False: another time, be called.
@@ -549,6 +558,10 @@ class Catalog:
                 self._redis.zadd(PREFIX + "retry", {name: self._clock()}, nx=True)
         return [str(worker["name"]) for worker in lost]
 
+    def local(self, name: str) -> str:
+        """What this host calls a path that the queue names."""
+        return self._maps.local(name)
+
     def shared(self, path: Path | str) -> str:
         """What the queue calls a path of this host."""
         return self._maps.shared(str(path))
@@ -595,5 +608,7 @@ class Catalog:
         self, pipeline: redis.client.Pipeline, path: Path | str | None, event: str, **values: Any
     ) -> None:
         where = self.shared(path) if path is not None else None
-        content = json.dumps({"path": where, "event": event, "at": self._clock(), **values})
+        about = {"path": where, "event": event, "at": self._clock(), "host": self._host}
+        values |= {name: self.shared(values[name]) for name in _PATHS if values.get(name)}
+        content = json.dumps({**about, **values})
         pipeline.xadd(PREFIX + "events", {"event": content}, maxlen=EVENTS_KEPT, approximate=True)

@@ -14,12 +14,13 @@ from typing import Any
 
 import redis
 
+from vh5d.service import queues
 from vh5d.service.catalog import PREFIX, State
 
 #: Sources that one command collects: it keeps the server for some 50 ms.
 BATCH = 50_000
 #: States that somebody should look at.
-BAD = (State.FAILED, State.UNREADABLE, State.UNCLEAN)
+BAD = (State.FAILED, State.UNREADABLE, State.UNCLEAN, State.QUOTA)
 _ON_THE_WAY = frozenset({State.SETTLING, State.QUEUED, State.CAPTURING})
 
 
@@ -64,8 +65,10 @@ class Survey:
 def survey(client: redis.Redis) -> Survey:
     """Look at all sources."""
     found = Survey()
-    waiting: Any = client.zrange(PREFIX + "pending", 0, -1, withscores=True)
-    pending: dict[str, float] = dict(waiting)
+    pending: dict[str, float] = {}
+    for queue in queues.names(client):
+        waiting: Any = client.zrange(queues.pending(queue), 0, -1, withscores=True)
+        pending.update(waiting)
     for path, policy, state in rows(client, ("policy", "state")):
         one = found.policies.setdefault(policy or "", PolicySurvey())
         known = State(state or State.SETTLING)
