@@ -36,6 +36,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "H5Oget_comment": (ctypes.c_ssize_t, _ID, _PTR, ctypes.c_size_t),
     "H5Oset_comment": (ctypes.c_int, _ID, ctypes.c_char_p),
     "H5Pclose": (ctypes.c_int, _ID),
+    "H5Pencode2": (ctypes.c_int, _ID, _PTR, _PTR, _ID),
+    "H5Pget_chunk_opts": (ctypes.c_int, _ID, _PTR),
     "H5Rcreate": (ctypes.c_int, _PTR, _ID, ctypes.c_char_p, ctypes.c_int, _ID),
     "H5Rdereference2": (_ID, _ID, _ID, ctypes.c_int, _PTR),
     "H5Rget_region": (_ID, _ID, ctypes.c_int, _PTR),
@@ -130,6 +132,22 @@ def write_dataset(dataset: Any, file_space: Any, values: Values) -> None:
     """Write values into the selected elements of a dataset of the same type."""
     spaces = (values.space.id, file_space.id, _DEFAULT)
     _call("H5Dwrite", dataset.id, values.type_id.id, *spaces, values.address)
+
+
+def encoded_properties(plist: Any) -> bytes:
+    """Encode a property list: equal lists come out equal, but for `chunk_options`."""
+    size = ctypes.c_size_t()
+    _call("H5Pencode2", plist.id, None, ctypes.addressof(size), _DEFAULT)
+    buffer = ctypes.create_string_buffer(size.value)
+    _call("H5Pencode2", plist.id, buffer, ctypes.addressof(size), _DEFAULT)
+    return buffer.raw[: size.value]
+
+
+def chunk_options(dcpl: Any) -> int:
+    """Return the options of a chunked layout: whether chunks at the edge are filtered."""
+    options = ctypes.c_uint()
+    _call("H5Pget_chunk_opts", dcpl.id, ctypes.addressof(options))
+    return options.value
 
 
 def fill_value(dcpl: Any, type_id: Any) -> Values:

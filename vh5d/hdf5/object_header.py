@@ -10,13 +10,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 from h5py import h5d, h5o, h5p, h5s, h5t, h5z
 
 from vh5d.errors import StoreDamagedError
+from vh5d.hdf5 import native
 from vh5d.hdf5.block_image import UNDEFINED, BlockImage
 from vh5d.hdf5.filter_pipeline import pipeline_message
 from vh5d.hdf5.header_messages import (
+    DATASPACE,
     FILL_VALUE,
     FILTERS,
     LAYOUT,
@@ -37,6 +40,7 @@ _SINGLE_CHUNK_FILTERED = 0x02
 _CONSTANT = 0x01  # message flag
 _ALLOC_TIME = 0x03  # bits of the fill value message's flags
 _MOST_ROOM = 0xFFFF
+MOST_TEMPLATES = 64
 
 
 def add_dataset_header(
@@ -80,7 +84,7 @@ def add_dataset_header(
     """
     if dcpl.get_layout() != h5d.CHUNKED:
         raise ValueError("only a chunked dataset has a chunk index")
-    template = _template(type_id, space, dcpl)
+    template = _templates.find(type_id, space, dcpl)
     layout = template.find(LAYOUT)
     if layout is None:
         raise ValueError("HDF5 made a dataset without a layout message")
@@ -112,6 +116,45 @@ def _template(type_id: h5t.TypeID, space: h5s.SpaceID, dcpl: h5p.PropDCID) -> Ob
         file.flush()
         content = file.id.get_file_image()
     return parse_header(lambda at, nbytes: content[at : at + nbytes], address)
+
+
+class _Templates:
+    """Headers that HDF5 made, for the next dataset that differs in its extent only."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], ObjectHeader] = {}
+
+    def find(self, type_id: h5t.TypeID, space: h5s.SpaceID, dcpl: h5p.PropDCID) -> ObjectHeader:
+        """Return HDF5's own header of such a dataset."""
+        # Not `dcpl.equal`: that does not see the chunk shape.
+        key = (
+            bytes(type_id.encode()),
+            space.get_simple_extent_dims(maxdims=True),
+            native.encoded_properties(dcpl),
+            native.chunk_options(dcpl),
+        )
+        found = self._known.get(key)
+        if found is None:
+            found = _template(type_id, space, dcpl)
+            if len(self._known) >= MOST_TEMPLATES:
+                self._known.clear()
+            self._known[key] = found
+        dims = space.get_simple_extent_dims()
+        messages = tuple(_with_extent(message, dims) for message in found.messages)
+        return ObjectHeader(found.flags, found.extra, messages)
+
+
+_templates = _Templates()
+
+
+def _with_extent(message: Message, dims: tuple[int, ...]) -> Message:
+    """A dataspace message (IV.A.2.b, version 2) of another extent."""
+    if message.kind != DATASPACE:
+        return message
+    if message.body[:2] != bytes([2, len(dims)]):
+        raise ValueError("HDF5 made a dataspace message of another version")
+    body = message.body[:4] + struct.pack(f"<{len(dims)}Q", *dims)
+    return Message(message.kind, message.flags, body + message.body[len(body) :], message.order)
 
 
 def _with_alloc_time(message: Message, alloc_time: int) -> Message:
