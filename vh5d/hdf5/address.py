@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from h5py import h5f, h5g, h5o, h5p, h5t
 
@@ -38,9 +39,15 @@ def link(obj_id: h5o.ObjectID, group_id: h5g.GroupID, name: bytes, *, utf8: bool
     A header made by us starts with a link count of one before it has a link, so the count ends one
     too high, on purpose: HDF5 never frees chunks that other datasets share.
     """
+    h5o.link(obj_id, group_id, name, lcpl=link_properties(utf8=utf8))
+
+
+@cache
+def link_properties(*, utf8: bool) -> h5p.PropLCID:
+    """Creation properties of a link, not to be changed."""
     lcpl = h5p.create(h5p.LINK_CREATE)
     lcpl.set_char_encoding(h5t.CSET_UTF8 if utf8 else h5t.CSET_ASCII)
-    h5o.link(obj_id, group_id, name, lcpl=lcpl)
+    return lcpl
 
 
 def open_by_path(group_id: h5g.GroupID, path: bytes) -> h5o.ObjectID:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from h5py import h5d, h5g, h5o, h5p, h5t
+from h5py import h5d, h5g, h5o, h5p
 
 from vh5d.hdf5 import native
+from vh5d.hdf5.address import link_properties
 from vh5d.hdf5.dataset_info import OpenDataset, Storage, allocated_blocks, open_dataset
 from vh5d.hdf5.references import Translate, Translator
 from vh5d.hdf5.walk import LinkKind, SourceLink
@@ -140,13 +141,6 @@ def rewrite_references(
         return []
     where = path.decode("utf-8", "backslashreplace")
     return [f"{where}: {translator.lost} references point at nothing that is kept"]
-
-
-def link_properties(*, utf8: bool) -> Any:
-    """Make the creation properties of a link."""
-    lcpl = h5p.create(h5p.LINK_CREATE)
-    lcpl.set_char_encoding(h5t.CSET_UTF8 if utf8 else h5t.CSET_ASCII)
-    return lcpl
 
 
 def group_properties(source: Any) -> Any:

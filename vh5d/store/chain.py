@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vh5d.hdf5.handles import count_rows, open_table, read_rows, write_rows
 from vh5d.store import layout
 from vh5d.store.seals import seals_digest
 from vh5d.store.versions import VersionInfo
@@ -62,31 +63,51 @@ class Break:
     version: str | None = None
 
 
-def append(file: h5py.File, name: str) -> None:
-    """Add the link of a version that has just been made.
+class End:
+    """The end of a store's chain, where links are added.
 
     Parameters
     ----------
-    file
-        The store, open for writing.
-    name
-        The version; its attributes, and those of its image, are set.
+    root
+        The group that holds the chain, open for writing.
     """
-    sequence = int(file[layout.VERSIONS].attrs["sequence"])
-    entry = _entry(file, name)
-    root = file[layout.ROOT]
-    if NAME not in root:
-        row = _row(sequence, entry, _GENESIS)
-        root.create_dataset(NAME, data=row, maxshape=(None, WIDTH), chunks=(ROWS_A_CHUNK, WIDTH))
-        return
-    table = root[NAME]
-    count = len(table)
-    # A commit that was taken back may have left its link.
-    while count and int(table[count - 1, SEQUENCE]) >= sequence:
-        count -= 1
-    before = _bytes(table[count - 1, LINK]) if count else _GENESIS
-    table.resize(count + 1, axis=0)
-    table[count] = _row(sequence, entry, before)[0]
+
+    def __init__(self, root: h5py.Group) -> None:
+        self._root = root
+        self._table = open_table(root.id, NAME.encode())
+        self._last: tuple[int, bytes] | None = None  # as long as nobody else adds links
+
+    def append(self, sequence: int, entry: bytes) -> None:
+        """Add the link of a version that has just been made.
+
+        Parameters
+        ----------
+        sequence
+            Its number.
+        entry
+            What it says of itself: see `entry_of`.
+        """
+        if self._table is None:
+            row = _row(sequence, entry, _GENESIS)
+            limit, chunks = (None, WIDTH), (ROWS_A_CHUNK, WIDTH)
+            table = self._root.create_dataset(NAME, data=row, maxshape=limit, chunks=chunks)
+            self._table, self._last = table.id, (1, _bytes(row[0, LINK]))
+            return
+        count, before = self._last or self._find(sequence)
+        row = _row(sequence, entry, before)
+        write_rows(self._table, count, row)
+        self._last = count + 1, _bytes(row[0, LINK])
+
+    def _find(self, sequence: int) -> tuple[int, bytes]:
+        """Return how many links there are, and the last."""
+        count = count_rows(self._table)
+        # A commit that was taken back may have left its link.
+        while count:
+            (last,) = read_rows(self._table, count - 1, 1, np.uint64)
+            if int(last[SEQUENCE]) < sequence:
+                return count, _bytes(last[LINK])
+            count -= 1
+        return 0, _GENESIS
 
 
 def mark_dropped(file: h5py.File, sequences: Collection[int]) -> None:
@@ -169,15 +190,38 @@ def _link(before: bytes, entry: bytes) -> bytes:
 
 
 def _entry(file: h5py.File, name: str) -> bytes:
-    """Return the digest of what a version says of itself."""
     attributes = file[layout.VERSIONS][name].attrs
-    image = file[layout.IMAGES].get(name)
-    fields = [name, str(attributes["timestamp"]), str(int(attributes["sequence"]))]
+    return entry_of(
+        name,
+        timestamp=str(attributes["timestamp"]),
+        sequence=int(attributes["sequence"]),
+        image=file[layout.IMAGES].get(name),
+        seals=seals_digest(file, name),
+    )
+
+
+def entry_of(
+    name: str, *, timestamp: str, sequence: int, image: h5py.Group | None, seals: bytes
+) -> bytes:
+    """Return the digest of what a version says of itself.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    timestamp, sequence
+        Its attributes.
+    image
+        That of a captured version, its attributes set.
+    seals
+        The digest of the seals that it was made with.
+    """
+    fields = [name, timestamp, str(sequence)]
     if image is not None:
         fields += [f"{key}={image.attrs[key]}" for key in _FACTS]
     texts = [each.encode("utf-8", "surrogateescape") for each in fields]
     hasher = blake3.blake3(b"vh5d version")
-    for text in (*texts, seals_digest(file, name)):
+    for text in (*texts, seals):
         hasher.update(len(text).to_bytes(8, "little") + text)
     return hasher.digest()
 

@@ -51,7 +51,12 @@ def index_of(read: Read, dataset: h5py.Dataset) -> Index:
     dataset
         Any dataset that was staged by `stage_header`.
     """
-    return Index(*chunk_index_of(read, address_of(dataset.id)))
+    return index_at(read, address_of(dataset.id))
+
+
+def index_at(read: Read, address: int) -> Index:
+    """Return the chunk index of the dataset at an address; see `index_of`."""
+    return Index(*chunk_index_of(read, address))
 
 
 def records_of(read: Read, dataset: h5py.Dataset) -> ChunkRecords:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import h5py
-import numpy as np
 
 from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.handles import ByteRange, read_number
 from vh5d.store import layout
+
+MOST_OPEN = 64  # of the datasets of `/spaces`
 
 
 class H5pyMedium:
@@ -30,6 +32,7 @@ class H5pyMedium:
         self._ends: list[int] = []
         self._names: list[str] = []
         self._next = 0
+        self._open: dict[str, ByteRange] = {}
 
     def pread(self, address: int, nbytes: int) -> bytes:
         """Return bytes at an absolute file address.
@@ -39,36 +42,46 @@ class H5pyMedium:
         StoreDamagedError
             The address is not in `/spaces`.
         """
-        space, start = self._find(address)
-        data: bytes = space[start : start + nbytes].tobytes()
-        return data
+        name, start = self._find(address)
+        return self._opened(name).read(start, nbytes)
 
     def pwrite_staged(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes where HDF5 allocated room for them."""
-        space, start = self._find(address)
-        values = np.frombuffer(data, np.uint8)
-        space[start : start + len(values)] = values
+        name, start = self._find(address)
+        # Not one that stays open: it would keep the bytes in a buffer, and HDF5 shall open what
+        # they are.
+        self._open.pop(name, None)
+        ByteRange.open(self._spaces.id, name.encode()).write(start, data)
 
-    def _find(self, address: int) -> tuple[h5py.Dataset, int]:
+    def _find(self, address: int) -> tuple[str, int]:
         for attempt in range(2):
             at = bisect_right(self._starts, address) - 1
             if at >= 0 and address < self._ends[at]:
-                return self._spaces[self._names[at]], address - self._starts[at]
+                return self._names[at], address - self._starts[at]
             if not attempt:
                 self._look()
         raise StoreDamagedError(f"the store has nothing of vh5d's at {address}")
 
     def _look(self) -> None:
         """Take note of spaces that are not known yet."""
-        end = int(self._spaces.attrs["next"])
+        end = read_number(self._spaces.id, b"next")
         numbers = map(str, range(self._next, end))
         for name in numbers if self._next else list(self._spaces):
-            space = self._spaces.get(name)
-            offset = space.id.get_offset() if space is not None else None
-            if offset is not None:  # None for chunks taken over from versioned-hdf5
-                start = int(offset)
+            if self._next and not self._spaces.id.links.exists(name.encode()):
+                continue
+            space = ByteRange.open(self._spaces.id, name.encode())
+            start = space.offset
+            if start is not None:  # None for chunks taken over from versioned-hdf5
                 at = bisect_right(self._starts, start)
                 self._starts.insert(at, start)
-                self._ends.insert(at, start + int(space.shape[0]))
+                self._ends.insert(at, start + len(space))
                 self._names.insert(at, name)
         self._next = end
+
+    def _opened(self, name: str) -> ByteRange:
+        space = self._open.get(name)
+        if space is None:
+            if len(self._open) >= MOST_OPEN:
+                del self._open[next(iter(self._open))]
+            space = self._open[name] = ByteRange.open(self._spaces.id, name.encode())
+        return space

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 
 from vh5d.errors import NotAStoreError
+from vh5d.hdf5.handles import has_attribute
 
 ROOT = "_version_data"
 VERSIONS = f"{ROOT}/versions"
@@ -27,6 +28,7 @@ FORMAT_VERSION = 1
 LIBVER = ("v110", "latest")
 
 RESERVED_ATTRIBUTES = ("prev_version", "committed", "timestamp", "sequence")
+OWN_ATTRIBUTES = frozenset(name.encode() for name in RESERVED_ATTRIBUTES)
 # In an image: the attributes of the source's root whose names those take.
 ASIDE = "root_attributes"
 
@@ -53,6 +55,11 @@ def is_theirs(file: h5py.File) -> bool:
     if not isinstance(versions, h5py.Group) or "current_version" not in versions.attrs:
         return False
     return "format" not in versions.attrs and data_version(file) in THEIR_DATA_VERSIONS
+
+
+def may_be_theirs(file: h5py.File) -> bool:
+    """Whether `is_theirs`, of a file that has versions: for when it is asked all the time."""
+    return not has_attribute(file.id, b"format", path=VERSIONS.encode()) and is_theirs(file)
 
 
 def data_version(file: h5py.File) -> int:

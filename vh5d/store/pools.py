@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import blake3
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vh5d.hdf5.handles import count_rows, open_table, write_rows
 from vh5d.store import encoding, layout
 from vh5d.store.encoding import Encoding
 
@@ -66,6 +68,7 @@ class Pool:
         self._new_rows: list[list[int]] = []
         self._new_digests: list[bytes] = []
         self._written = 0  # of the new rows
+        self._tables: _Tables | None = None
         self._joined: Table | None = None
         self._staged: dict[bytes, int] = {}
 
@@ -153,10 +156,16 @@ class Pool:
         rows = self._new_rows[self._written :]
         if not rows:
             return
-        members = group.require_group(self.encoding.name)
-        _append(members, "hash_table", _joined(self._new_digests[self._written :]))
-        _append(members, "chunk_table", np.array(rows, np.uint64))
+        if self._tables is None:
+            self._tables = _Tables(group.require_group(self.encoding.name))
+        _append(self._tables, "hash_table", _joined(self._new_digests[self._written :]))
+        _append(self._tables, "chunk_table", np.array(rows, np.uint64))
         self._written += len(rows)
+
+    @property
+    def rows_written(self) -> int:
+        """How many rows its tables in the file have."""
+        return len(self.table) + self._written
 
     @property
     def _whole_table(self) -> Table:
@@ -199,6 +208,14 @@ class Pools:
         """Load them anew when they are next asked for; nothing may be staged."""
         self._loaded.clear()
 
+    def rows_read(self) -> dict[str, int]:
+        """Return how many rows the tables had when they were loaded, of each pool that is."""
+        return {name: len(pool.table) for name, pool in self._loaded.items()}
+
+    def rows_written(self) -> dict[str, int]:
+        """Return how many rows the tables in the file have, of each pool that is loaded."""
+        return {name: pool.rows_written for name, pool in self._loaded.items()}
+
     def write(self) -> None:
         """Append everything that was staged."""
         for name in sorted(self._loaded):
@@ -219,16 +236,27 @@ def _keys(hashes: Hashes) -> NDArray[np.uint64]:
     return np.ascontiguousarray(hashes[:, :8]).view("<u8").reshape(-1)
 
 
-def _append(group: h5py.Group, name: str, rows: NDArray[np.uint8] | NDArray[np.uint64]) -> None:
-    if name not in group:
-        group.create_dataset(
-            name,
-            data=rows,
-            maxshape=(None, rows.shape[1]),
-            chunks=(ROWS_A_CHUNK, rows.shape[1]),
-        )
-        return
-    table = group[name]
-    before = len(table)
-    table.resize(before + len(rows), axis=0)
-    table[before:] = rows
+class _Tables:
+    """The tables of a pool in the file, which stay open from commit to commit."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        self.group = group
+        self.opened: dict[str, Any] = {}
+
+    def find(self, name: str) -> Any | None:
+        """Return the identifier of one, None if there is none yet."""
+        if name not in self.opened:
+            table = open_table(self.group.id, name.encode())
+            if table is None:
+                return None
+            self.opened[name] = table
+        return self.opened[name]
+
+
+def _append(tables: _Tables, name: str, rows: NDArray[np.uint8] | NDArray[np.uint64]) -> None:
+    table = tables.find(name)
+    if table is None:
+        limit, chunks = (None, rows.shape[1]), (ROWS_A_CHUNK, rows.shape[1])
+        tables.group.create_dataset(name, data=rows, maxshape=limit, chunks=chunks)
+    else:
+        write_rows(table, count_rows(table), rows)

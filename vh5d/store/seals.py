@@ -14,15 +14,15 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import blake3
 import h5py
-import numpy as np
 
 from vh5d.errors import StoreDamagedError
 from vh5d.hdf5.address import address_of
+from vh5d.hdf5.handles import create_bytes
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.seal import seal_of
 from vh5d.store import layout
@@ -30,23 +30,29 @@ from vh5d.store import layout
 MADE, HANDED = "seals", "seals_handed"
 _DIGEST = 32  # bytes of BLAKE3, before what is sealed
 
+SMALL_NBYTES = 512
+
 Seals = dict[bytes, str]
 
 
-def write_seals(file: h5py.File, version: str, made: Iterable[bytes]) -> None:
+def write_seals(root: h5py.Group, version: str, made: Mapping[bytes, Any]) -> bytes:
     """Seal objects of a version.
 
     Parameters
     ----------
-    file
-        The store, open for writing.
+    root
+        The group with the versions, pools and seals, open for writing.
     version
         Its name.
     made
-        Paths in the version of the objects that were made for it; the empty one is its root.
+        Identifiers of the objects that were made for it, by a path in it; the empty one is its
+        root.
+
+    Returns
+    -------
+    The seals' digest.
     """
-    tree = file[f"{layout.VERSIONS}/{version}"]
-    _write(file, MADE, version, {path: seal_at(tree, path) for path in made})
+    return _write(root, MADE, version, {path: _seal(each, path) for path, each in made.items()})
 
 
 def read_seals(file: h5py.File, version: str) -> Seals:
@@ -82,7 +88,7 @@ def renew(file: h5py.File, addresses: Collection[int]) -> None:
             if path and path in tree and address_of(tree[path].id) in addresses
         }
         if new:
-            _write(file, HANDED, version, {**_read(file, HANDED, version), **new})
+            _write(file[layout.ROOT], HANDED, version, {**_read(file, HANDED, version), **new})
 
 
 def seals_digest(file: h5py.File, version: str) -> bytes:
@@ -94,7 +100,11 @@ def seals_digest(file: h5py.File, version: str) -> bytes:
 def seal_at(tree: h5py.Group, path: bytes) -> str:
     """Return the seal of the object at a path of a version, as it is now."""
     each: Any = tree[path] if path else tree
-    return seal_of(each.id, without=() if path else layout.RESERVED_ATTRIBUTES).hex()
+    return _seal(each.id, path)
+
+
+def _seal(opened: Any, path: bytes) -> str:
+    return seal_of(opened, without=() if path else layout.RESERVED_ATTRIBUTES).hex()
 
 
 def hand_on(file: h5py.File, dropped: Mapping[str, str], kept: Mapping[str, str]) -> None:
@@ -118,7 +128,7 @@ def hand_on(file: h5py.File, dropped: Mapping[str, str], kept: Mapping[str, str]
                         more[path] = seal
                 previous = dropped[previous]
             if more:
-                _write(file, HANDED, name, {**_read(file, HANDED, name), **more})
+                _write(file[layout.ROOT], HANDED, name, {**_read(file, HANDED, name), **more})
     for group in (MADE, HANDED):
         for name in dropped:
             if name in file[layout.ROOT].get(group, ()):
@@ -146,11 +156,20 @@ def _read(file: h5py.File, group: str, version: str) -> Seals:
     return {os.fsencode(path): seal for path, seal in listed.items()}
 
 
-def _write(file: h5py.File, group: str, version: str, seals: Seals) -> None:
+def _compress(data: bytes) -> bytes:
+    if len(data) > SMALL_NBYTES:
+        return zlib.compress(data, 6)
+    # Of a few seals, most of the time would go into clearing a window for many.
+    small = zlib.compressobj(6, zlib.DEFLATED, wbits=9, memLevel=1)
+    return small.compress(data) + small.flush()
+
+
+def _write(root: h5py.Group, group: str, version: str, seals: Seals) -> bytes:
     listed = {os.fsdecode(path): seal for path, seal in seals.items()}
-    data = zlib.compress(json.dumps(listed, separators=(",", ":")).encode(), 6)
-    members = file[layout.ROOT].require_group(group)
+    data = _compress(json.dumps(listed, separators=(",", ":")).encode())
+    members = root.require_group(group)
     if version in members:
         del members[version]
-    sealed = blake3.blake3(data).digest() + data
-    members.create_dataset(version, data=np.frombuffer(sealed, np.uint8))
+    digest = blake3.blake3(data).digest()
+    create_bytes(members.id, version, digest + data)
+    return digest

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import h5py
 
 from vh5d.hdf5.address import open_many_by_address
 from vh5d.hdf5.allocation import allocate
 from vh5d.hdf5.block_image import STAGED, UNDEFINED, BlockImage
+from vh5d.hdf5.handles import (
+    create_attribute,
+    open_member,
+    read_number,
+    replace_attribute,
+    write_number,
+)
 from vh5d.store import chain, layout
 from vh5d.store.chunk_writer import ChunkWriter
 from vh5d.store.pools import open_pools
+from vh5d.store.seals import write_seals
 
 # HDF5 enlarges an object header where it is when free space follows: a header that ended with its
 # space would grow out of it.
@@ -63,11 +72,16 @@ class StagingArea:
         self.image = BlockImage()
         self._userblock = int(file.userblock_size)
         self._placed_nbytes = 0
+        # The next version is likely to begin with these. HDF5 changes none of it but attributes.
+        self._placed = 0, b""
 
     def read(self, address: int, nbytes: int) -> bytes:
         """Read the store's bytes, or those of a block that is still staged."""
         if address >= STAGED and address != UNDEFINED:
             return self.image.read(address, nbytes)
+        start, placed = self._placed
+        if start <= address and address + nbytes <= start + len(placed):
+            return placed[address - start : address - start + nbytes]
         return self.medium.pread(address + self._userblock, nbytes)
 
     def place(self, headers: Sequence[int]) -> list[h5py.Dataset]:
@@ -81,12 +95,19 @@ class StagingArea:
         self.chunks.flush()
         if not len(self.image):
             return []
-        base = self._allocate(len(self.image) + GUARD_NBYTES)
-        self._write(base, self.image.render(base))
-        self._placed_nbytes += len(self.image)
-        addresses = [self.image.resolve(header, base) for header in headers]
-        self.image = BlockImage()
+        base = self.place_image()
+        addresses = [BlockImage.resolve(header, base) for header in headers]
         return [h5py.Dataset(each) for each in open_many_by_address(self.file.id, addresses)]
+
+    def place_image(self) -> int:
+        """Write the staged blocks into the file; return where the first of them is."""
+        base = self._allocate(len(self.image) + GUARD_NBYTES)
+        rendered = self.image.render(base)
+        self._write(base, rendered)
+        self._placed_nbytes += len(self.image)
+        self._placed = base, bytes(rendered)
+        self.image = BlockImage()
+        return base
 
     @property
     def bytes_added(self) -> int:
@@ -95,29 +116,73 @@ class StagingArea:
 
     def next_sequence(self) -> int:
         """Return the sequence number of the version being made."""
-        return int(self.file[layout.VERSIONS].attrs["sequence"]) + 1
+        return read_number(self.versions.id, b"sequence") + 1
 
     def finish_version(
-        self, name: str, *, previous: str, timestamp: datetime, make_current: bool = True
+        self,
+        name: str,
+        *,
+        previous: str,
+        timestamp: datetime,
+        make_current: bool = True,
+        made: Mapping[bytes, Any] | None = None,
     ) -> None:
-        """Set the attributes that make a group a committed version."""
-        versions = self.file[layout.VERSIONS]
-        sequence = self.next_sequence()
-        attributes = versions[name].attrs
-        attributes["prev_version"] = previous
-        attributes["committed"] = True
-        attributes["timestamp"] = timestamp.strftime("%Y-%m-%d %H:%M:%S.%f%z")
-        attributes["sequence"] = sequence
-        versions.attrs["sequence"] = sequence
+        """Make a group a committed version, and a part of the chain.
+
+        Parameters
+        ----------
+        name
+            Of the version; its image is there, if it is to have one.
+        previous
+            Name of the version that it is based on.
+        timestamp
+            Its time.
+        make_current
+            Whether it becomes the current version.
+        made
+            Of a version that was staged, what was made for it, to be sealed: see `write_seals`.
+        """
+        versions, sequence = self.versions.id, self.next_sequence()
+        moment = timestamp.strftime("%Y-%m-%d %H:%M:%S.%f%z")
+        seals = b"" if made is None else write_seals(self.root, name, made)
+        group = open_member(versions, name)
+        create_attribute(group, b"prev_version", previous)
+        create_attribute(group, b"committed", value=True)
+        create_attribute(group, b"timestamp", moment)
+        create_attribute(group, b"sequence", sequence)
+        write_number(versions, b"sequence", sequence)
         if make_current:
-            versions.attrs["current_version"] = name
-        chain.append(self.file, name)
+            replace_attribute(versions, b"current_version", name)
+        image = self.root["images"].get(name)
+        entry = chain.entry_of(name, timestamp=moment, sequence=sequence, image=image, seals=seals)
+        self._chain.append(sequence, entry)
 
     def _allocate(self, nbytes: int) -> int:
-        spaces = self.file[layout.SPACES]
-        number = int(spaces.attrs["next"])
-        spaces.attrs.modify("next", number + 1)
+        spaces = self.spaces
+        number = read_number(spaces.id, b"next")
+        write_number(spaces.id, b"next", number + 1)
         return allocate(spaces, str(number), nbytes) - self._userblock
+
+    # Groups of the store, which stay what they are as long as this is in use
+
+    @cached_property
+    def root(self) -> h5py.Group:
+        """The group that holds all of the store."""
+        return self.file[layout.ROOT]
+
+    @cached_property
+    def versions(self) -> h5py.Group:
+        """The group of the versions."""
+        return self.file[layout.VERSIONS]
+
+    @cached_property
+    def spaces(self) -> h5py.Group:
+        """The group of the datasets that chunks, indexes and headers lie in."""
+        return self.file[layout.SPACES]
+
+    @cached_property
+    def _chain(self) -> chain.End:
+        return chain.End(self.root)
 
     def _write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         self.medium.pwrite_staged(address + self._userblock, data)

@@ -15,11 +15,13 @@ import numpy as np
 from vh5d.errors import StoreBusyError, StoreDamagedError, StoreMissingError
 from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
 from vh5d.hdf5.free_space import freed_space
+from vh5d.hdf5.handles import address_at, read_number, read_text
 from vh5d.hdf5.ranges import intersect
 from vh5d.interop.moving import Move
 from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.h5py_medium import H5pyMedium
+from vh5d.store.pools import Pools
 from vh5d.store.reachability import Reached
 from vh5d.store.reader import StoreReader, open_store
 from vh5d.store.staging import Medium, StagingArea
@@ -61,7 +63,7 @@ class Backing:
         """Change the store: all of it is kept when the block ends, nothing if it raises."""
         with self._telling(), self.moved():
             area = self._open_area()
-            before = self._remember()
+            before = self._remember(area)
             try:
                 with self._telling():
                     yield area
@@ -88,7 +90,7 @@ class Backing:
     @contextmanager
     def moved(self) -> Iterator[None]:
         """Have a file of versioned-hdf5 as one of ours: for good if a commit follows."""
-        if self._move is not None or not layout.is_theirs(self.file):
+        if self._move is not None or not layout.may_be_theirs(self.file):
             yield
             return
         self._area = None
@@ -150,8 +152,14 @@ class Backing:
 
     def _generation(self) -> tuple[int, ...]:
         """Return what is another after every commit, of new versions or to old ones."""
-        versions, spaces = self.file[layout.VERSIONS], self.file[layout.SPACES]
-        return int(versions.attrs["sequence"]), len(versions), int(spaces.attrs["next"])
+        assert self._area is not None
+        versions, spaces = self._area.versions.id, self._area.spaces.id
+        return (
+            read_number(versions, b"sequence"),
+            versions.get_num_objs(),
+            read_number(spaces, b"next"),
+            *(address_at(self.file.id, path.encode()) for path in (layout.VERSIONS, layout.SPACES)),
+        )
 
     def _medium(self) -> Medium:
         return H5pyMedium(self.file)
@@ -159,9 +167,15 @@ class Backing:
     def _commit(self) -> None:
         self.file.flush()
 
-    def _remember(self) -> _State | None:
+    def _remember(self, area: StagingArea) -> _State | None:
         """Return what `_take_back` needs to know of the file as it is."""
-        return _state(self.file)
+        versions = area.versions.id
+        return _State(
+            read_number(versions, b"sequence"),
+            read_text(versions, b"current_version"),
+            area.pools,
+            area.pools.rows_written(),
+        )
 
     def _take_back(self, before: _State | None) -> None:
         assert before is not None
@@ -173,9 +187,10 @@ class Backing:
                 del versions[name]
         versions.attrs["sequence"] = before.sequence
         versions.attrs["current_version"] = before.current_version
-        for name, pool in self.file[layout.POOLS].items():
-            for table in pool.values():
-                table.resize(before.rows.get(name, 0), axis=0)
+        pools = self.file[layout.POOLS]
+        for name, rows in {**before.pools.rows_read(), **before.rows}.items():
+            for table in pools[name].values() if name in pools else ():
+                table.resize(rows, axis=0)
 
     def close(self) -> None:
         """Let the file go; it stays open, as it is not ours."""
@@ -240,7 +255,7 @@ class AtomicBacking(Backing):
         self.file.flush()
         self._atomic.commit()
 
-    def _remember(self) -> None:
+    def _remember(self, area: StagingArea) -> None:
         pass  # the atomic file does
 
     def _take_back(self, before: _State | None) -> None:  # noqa: ARG002 - all is taken back by the atomic file
@@ -324,25 +339,9 @@ class _State:
 
     sequence: int
     current_version: str
+    pools: Pools
     rows: dict[str, int]
 
 
 def _nothing_ours(address: int, nbytes: int) -> bytes:  # noqa: ARG001 - a reader's signature
     raise StoreDamagedError(f"nothing of vh5d's is at {address}: versioned-hdf5 wrote the file")
-
-
-def _rows(file: h5py.File) -> dict[str, int]:
-    return {
-        name: min(len(table) for table in pool.values())
-        for name, pool in file[layout.POOLS].items()
-        if len(pool)
-    }
-
-
-def _state(file: h5py.File) -> _State:
-    versions = file[layout.VERSIONS]
-    return _State(
-        int(versions.attrs["sequence"]),
-        str(versions.attrs["current_version"]),
-        _rows(file),
-    )

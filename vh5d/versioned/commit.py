@@ -7,8 +7,7 @@ from typing import Any
 from vh5d.hdf5.address import address_of, link, open_by_address
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.copying import copy_link, copy_object, rewrite_references
-from vh5d.hdf5.dataset_info import open_dataset
-from vh5d.hdf5.stubs import contiguous_copy, is_array, is_dataset
+from vh5d.hdf5.stubs import contiguous_copy, is_dataset
 from vh5d.hdf5.walk import LinkKind, SourceLink, is_group, list_links
 from vh5d.store import layout
 from vh5d.store.datasets import stage_header
@@ -72,10 +71,12 @@ class Commit:
         }
         return {**unchanged, **self._made}
 
-    def made_paths(self) -> list[bytes]:
-        """Return a path of each object that `run` made, from the version's root."""
+    def made(self) -> dict[bytes, Any]:
+        """Return each object that `run` made, by a path from the version's root."""
         made = {address_of(each): each for each in self._made.values()}
         root = self._made[address_of(self._stage.root.id)]
+        if len(made) == 1:
+            return {b"": root}
         paths, pending = {address_of(root): b""}, [root]
         while pending:
             group = pending.pop()
@@ -86,7 +87,7 @@ class Commit:
                     paths[entry.address] = prefix + b"/" + entry.name if prefix else entry.name
                     if is_group(made[entry.address]):
                         pending.append(made[entry.address])
-        return list(paths.values())
+        return {path: made[address] for address, path in paths.items()}
 
     def _find_hidden(self) -> None:
         """Find the nodes that the version has, but only under paths where nobody went."""
@@ -124,7 +125,7 @@ class Commit:
         self._changed = changed
 
     def _values_differ(self, address: int, node: Node) -> bool:
-        if not is_dataset(node.id) or not is_array(open_dataset(node.id)):
+        if not node.holds_array:
             return False
         self._values[address] = stage_values(self._area, node)
         return self._values[address].changed
@@ -181,14 +182,11 @@ class Commit:
         return [address] if is_group(node.id) else []
 
     def _finish(self, node: Node, made: Any, *, root: bool) -> None:
-        own = layout.RESERVED_ATTRIBUTES if root else ()
+        own = layout.OWN_ATTRIBUTES if root else frozenset()
         self.lost += copy_attributes(
-            node.id,
-            made,
-            self._translate,
-            select=lambda name: name.decode("utf-8", "replace") not in own,
+            node.id, made, self._translate, select=lambda name: name not in own
         )
-        if is_dataset(node.id) and node.source is None:
+        if is_dataset(node.id) and node.source is None and not node.holds_array:
             self.lost += rewrite_references(node.id, made, self._translate)
 
     def _translate(self, address: int) -> int | None:

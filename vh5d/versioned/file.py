@@ -15,9 +15,10 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from vh5d.hdf5.handles import read_text
 from vh5d.interop.moving import undo_left
 from vh5d.store import chain, layout
-from vh5d.store.seals import hand_on, write_seals
+from vh5d.store.seals import hand_on
 from vh5d.versioned import history
 from vh5d.versioned.backing import Backing, open_backing
 from vh5d.versioned.commit import Commit
@@ -133,7 +134,7 @@ class VersionedHDF5File:
 
         Setting it raises ValueError if there is no such version.
         """
-        return str(self._versions.attrs["current_version"])
+        return _current(self._versions)
 
     @current_version.setter
     def current_version(self, version_name: str) -> None:
@@ -267,13 +268,14 @@ class VersionedHDF5File:
             raise ValueError(f"{backing.name} is open for reading only")
         name = str(uuid.uuid4()) if version_name is None else version_name
         history.check_new(versions, name)
-        previous = self.current_version if prev_version is None else prev_version
+        previous = _current(versions) if prev_version is None else prev_version
         previous = previous or layout.FIRST_VERSION
         if previous not in versions:
             raise ValueError(f"Previous version {previous!r} not found")
         when = None if timestamp is None else as_utc(timestamp)
         with backing.moved():
-            stage = Stage(backing.file, self._versions[previous], name)
+            versions = self._versions  # they may have moved
+            stage = Stage(backing.file, versions[previous], name)
             made: dict[int, Any] = {}
             try:
                 group = InMemoryGroup(stage.root.id, stage)
@@ -291,12 +293,12 @@ class VersionedHDF5File:
         with backing.transaction() as area:
             commit = Commit(stage, area, backing.graph)
             made = commit.run()
-            write_seals(area.file, stage.name, commit.made_paths())
             area.finish_version(
                 stage.name,
                 previous=previous,
                 timestamp=when or datetime.now(UTC),
                 make_current=make_current,
+                made=commit.made(),
             )
             stage.check()
         for line in (*stage.lost, *commit.lost):
@@ -359,3 +361,7 @@ class VersionedHDF5File:
         backing = self._open()
         groups = [h5py.Group(self.get_version_by_name(each).id) for each in (version1, version2)]
         return difference(backing.reader(), groups[0][name], groups[1][name])
+
+
+def _current(versions: h5py.Group) -> str:
+    return read_text(versions.id, b"current_version")
