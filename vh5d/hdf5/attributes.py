@@ -57,6 +57,12 @@ class Attribute:
         return native.attribute_values(self.id, self.type_id, self.space)
 
 
+def count_attributes(loc: Any) -> int:
+    """Return how many attributes an object has."""
+    # Not h5o.get_info: see `vh5d.hdf5.address.address_of`.
+    return int(h5a.get_num_attrs(loc))
+
+
 def list_attributes(loc: Any, *, tracked: bool) -> list[tuple[bytes, bool]]:
     """List names and whether they are UTF-8.
 
@@ -69,8 +75,7 @@ def list_attributes(loc: Any, *, tracked: bool) -> list[tuple[bytes, bool]]:
         sorted by name.
     """
     found: list[tuple[bytes, bool]] = []
-    # Not h5o.get_info: see `vh5d.hdf5.address.address_of`.
-    if h5a.get_num_attrs(loc):
+    if count_attributes(loc):
         index = h5.INDEX_CRT_ORDER if tracked else h5.INDEX_NAME
         h5a.iterate(
             loc,
@@ -120,7 +125,9 @@ def copy_attributes(
     list of str
         What could not be copied, one line each: attributes, and references that point nowhere.
     """
-    warnings = []
+    warnings: list[str] = []
+    if not count_attributes(source):
+        return warnings
     for name, utf8 in list_attributes(source, tracked=tracks_attribute_order(source)):
         if select is not None and not select(name):
             continue

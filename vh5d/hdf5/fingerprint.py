@@ -8,7 +8,7 @@ fingerprint is first a `Sketch`, and finished later.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,11 @@ class Sketch:
         self._flush()
         return self._hasher.digest(length=NBYTES)
 
-    def add_attributes(self, loc: Any, *, tracked: bool) -> None:
-        """Add all attributes; those that cannot be read are noted in `unread`."""
+    def add_attributes(self, loc: Any, *, tracked: bool, without: Collection[bytes] = ()) -> None:
+        """Add all attributes but some; those that cannot be read are noted in `unread`."""
         for name, utf8 in list_attributes(loc, tracked=tracked):
-            self.add_attribute(loc, name, utf8=utf8)
+            if name not in without:
+                self.add_attribute(loc, name, utf8=utf8)
 
     def add_attribute(self, loc: Any, name: bytes, *, utf8: bool) -> None:
         """Add an attribute; one that cannot be read is noted in `unread`."""

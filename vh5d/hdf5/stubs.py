@@ -254,11 +254,9 @@ def link_intermediate(obj: Any, group: Any, name: bytes) -> None:
     h5o.link(obj, group, name, lcpl=lcpl)
 
 
-def stored_as_in_memory(dataset: OpenDataset, dtype: np.dtype[Any]) -> bool:
-    """Whether a chunk's stored bytes are those of an array of a dtype: no filter, no conversion."""
-    if dataset.info.filters or dtype.kind not in PLAIN_KINDS:
-        return False
-    return bool(dataset.type_id == h5t.py_create(dtype, logical=True))
+def stored_as_in_memory(type_id: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether elements of a type are stored as an array of a dtype has them: no conversion."""
+    return dtype.kind in PLAIN_KINDS and bool(type_id == h5t.py_create(dtype, logical=True))
 
 
 def is_dataset(opened: Any) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from vh5d.hdf5.address import address_of
-from vh5d.hdf5.attributes import list_attributes, tracks_attribute_order
+from vh5d.hdf5.attributes import count_attributes, tracks_attribute_order
 from vh5d.hdf5.dataset_info import open_dataset
 from vh5d.hdf5.fingerprint import Sketch
-from vh5d.hdf5.stubs import is_array, is_dataset
+from vh5d.hdf5.stubs import is_dataset
 from vh5d.hdf5.walk import LinkKind, SourceLink, is_group, list_links
+from vh5d.store import layout
 from vh5d.versioned.stage import Node, Stage
 
 
@@ -38,7 +39,7 @@ class Changes:
         changed = self._attributes_differ(node, address)
         if is_group(node.id):
             return self._links_differ(node, address) or changed
-        if is_dataset(node.id) and not is_array(open_dataset(node.id)):
+        if is_dataset(node.id) and not node.holds_array:
             return self._values_differ(node, address) or changed
         return changed or node.base is None
 
@@ -58,14 +59,15 @@ class Changes:
             self.users.setdefault(address, set()).add(by)
 
     def _attributes_differ(self, node: Node, address: int) -> bool:
+        if not count_attributes(node.id):
+            return node.base is None or bool(count_attributes(node.base))
         tracked = tracks_attribute_order(node.id)
-        mine = list_attributes(node.id, tracked=tracked)
-        if not mine:
-            return node.base is None or bool(list_attributes(node.base, tracked=tracked))
         sketch = Sketch(node.id)
-        sketch.add_attributes(node.id, tracked=tracked)
+        root = node is self._stage.root
+        own = layout.OWN_ATTRIBUTES if root else frozenset()
+        sketch.add_attributes(node.id, tracked=tracked, without=own)
         self._used(address, sketch.refers_to)
-        if node.base is None:
+        if node.base is None or root:
             return True
         before = Sketch(node.base)
         before.add_attributes(node.base, tracked=tracked)

@@ -8,13 +8,11 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from vh5d.hdf5.dataset_info import open_dataset
-from vh5d.hdf5.stubs import is_array
 from vh5d.versioned.array import StagedArray
 from vh5d.versioned.dimensions import Dimensions
 from vh5d.versioned.indexing import plain
 from vh5d.versioned.member import Member
-from vh5d.versioned.stage import Node, Stage
+from vh5d.versioned.stage import Stage
 
 
 class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
@@ -86,7 +84,7 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
         node = stage.node_of(self.id)
         if node.source is None:
             return node.array
-        if _is_array(node):
+        if node.holds_array:
             return stage.edited(node)
         stage.thaw(node)
         return None
@@ -123,10 +121,6 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
         """Make the dataset a dimension scale."""
         self._writable()
         super().make_scale(name)
-
-
-def _is_array(node: Node) -> bool:
-    return is_array(open_dataset(node.source))
 
 
 def _names_region(args: Any) -> bool:

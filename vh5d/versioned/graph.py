@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import h5py
 
 from vh5d.hdf5.address import open_by_address
-from vh5d.hdf5.attributes import list_attributes, tracks_attribute_order
 from vh5d.hdf5.dataset_info import open_dataset
+from vh5d.hdf5.element_type import layout_of
 from vh5d.hdf5.fingerprint import Sketch
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.stubs import is_dataset
 from vh5d.hdf5.walk import LinkKind, is_group, list_links
+from vh5d.store import layout
 
 
 class Graph:
@@ -41,6 +42,8 @@ class Graph:
         changed
             Addresses of the objects that are to be replaced.
         """
+        if root not in self._uses:
+            self._uses[root] = self._look(root, without=layout.OWN_ATTRIBUTES)
         users = self._users(root)
         pending, found = list(changed), set[int]()
         while pending:
@@ -67,22 +70,18 @@ class Graph:
             self._uses[address] = self._look(address)
         return self._uses[address]
 
-    def _look(self, address: int) -> frozenset[int]:
+    def _look(self, address: int, *, without: Collection[bytes] = ()) -> frozenset[int]:
         try:
             opened = open_by_address(self._file.id, address)
         except H5PY_ERRORS:
             return frozenset()  # a reference that dangles
         sketch = Sketch(opened)
-        tracked = tracks_attribute_order(opened)
-        if list_attributes(opened, tracked=tracked):
-            sketch.add_attributes(opened, tracked=tracked)
+        sketch.add_attributes(opened, tracked=False, without=without)
         uses = set(sketch.refers_to)
         if is_group(opened):
             uses |= {each.address for each in list_links(opened) if each.kind is LinkKind.HARD}
-        elif is_dataset(opened):
-            dataset = open_dataset(opened)
-            if dataset.info.has_references:
-                values = Sketch(opened)
-                values.add_dataset(dataset)
-                uses |= values.refers_to
+        elif is_dataset(opened) and layout_of(opened.get_type()).has_references:
+            values = Sketch(opened)
+            values.add_dataset(open_dataset(opened))
+            uses |= values.refers_to
         return frozenset(uses)

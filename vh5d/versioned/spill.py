@@ -138,11 +138,18 @@ class Scratch:
         What may be held in memory before it goes to a temporary file.
     directory
         Where the temporary file is made, if it comes to that.
+    libver
+        Bounds of the format, as h5py has them.
     """
 
     def __init__(
-        self, budget_bytes: int = DEFAULT_BUDGET, *, directory: Path | None = None
+        self,
+        budget_bytes: int = DEFAULT_BUDGET,
+        *,
+        directory: Path | None = None,
+        libver: tuple[str, str] | None = None,
     ) -> None:
+        self._libver = libver
         self._spill = SpillFile(budget_bytes, directory)
         self._file: h5py.File | None = None
 
@@ -158,9 +165,16 @@ class Scratch:
 
     def create(self, **properties: Any) -> h5py.Dataset:
         """Return a new dataset without a name; it takes what `create_dataset` takes."""
+        return self.file.create_dataset(None, **properties)
+
+    @property
+    def file(self) -> h5py.File:
+        """The file, made when it is first needed."""
         if self._file is None:
-            self._file = h5py.File(self._spill, "w", rdcc_nbytes=CHUNK_CACHE_NBYTES)
-        return self._file.create_dataset(None, **properties)
+            self._file = h5py.File(
+                self._spill, "w", libver=self._libver, rdcc_nbytes=CHUNK_CACHE_NBYTES
+            )
+        return self._file
 
     def check(self) -> None:
         """Raise if anything written could not be kept.

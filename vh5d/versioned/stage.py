@@ -13,22 +13,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
 import h5py
 from numpy.typing import NDArray
 
-from vh5d.errors import StoreWriteError, VH5DError
-from vh5d.hdf5.address import address_of, link, open_by_address
+from vh5d.errors import VH5DError
+from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
 from vh5d.hdf5.attributes import copy_attributes
 from vh5d.hdf5.copying import copy_link
 from vh5d.hdf5.dataset_info import open_dataset
+from vh5d.hdf5.handles import create_attribute
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.stubs import (
     copy_values,
     is_array,
     is_dataset,
+    link_intermediate,
     stub_dataset,
     stub_datatype,
     stub_group,
@@ -38,7 +41,7 @@ from vh5d.store import layout
 from vh5d.store.versions import TIMESTAMP_FORMAT
 from vh5d.versioned.array import StagedArray
 from vh5d.versioned.array_sources import write_block
-from vh5d.versioned.spill import DEFAULT_BUDGET, Scratch, SpillFile
+from vh5d.versioned.spill import DEFAULT_BUDGET, Scratch
 
 MOST_SOFT_LINKS = 16  # followed for one path, as HDF5 does by default (H5L_NUM_LINKS)
 
@@ -78,6 +81,11 @@ class Node:
     array: StagedArray | None = None
     cut: bool = False
 
+    @cached_property
+    def holds_array(self) -> bool:
+        """Whether it is a dataset of plain elements, which chunks can be cut from."""
+        return is_dataset(self.id) and is_array(open_dataset(self.id))
+
     @property
     def base_address(self) -> int | None:
         """Address of the committed object."""
@@ -103,30 +111,27 @@ class Stage:
         self.previous = previous
         self.wrappers: WeakSet[Any] = WeakSet()
         self.lost: list[str] = []
-        self._spill = SpillFile(DEFAULT_BUDGET)
-        self._scratch = Scratch()
+        self._scratch = Scratch(libver=layout.LIBVER)
         self._held_nbytes = 0
-        self._draft = h5py.File(self._spill, "w", libver=layout.LIBVER)
+        self._draft = self._scratch.file
         self._placeholder = stub_group(self._draft.id, None)
         self._placeholder_address = address_of(self._placeholder)
         self._nodes: dict[int, Node] = {}
         self._by_base: dict[int, Node] = {}
-        self._unfinished: deque[Node] = deque()
+        self._unfinished: deque[tuple[Node, bool]] = deque()
         self.root = self.adopt(previous.id)
-        parent = self._draft.require_group(layout.VERSIONS)
-        link(self.root.id, parent.id, name.encode(), utf8=not name.isascii())
+        path = self.path.encode()
+        link_intermediate(self.root.id, self._draft.id, path)
         self._own_attributes()
-        self.root.id = parent[name].id  # opened by its path it knows its name
+        self.root.id = open_by_path(self._draft.id, path)  # opened by its path it knows its name
         self.load(self.root)
 
     def _own_attributes(self) -> None:
-        attributes = h5py.Group(self.root.id).attrs
-        for name in layout.RESERVED_ATTRIBUTES:
-            if name in attributes:
-                del attributes[name]
-        attributes["prev_version"] = self.previous.name.rsplit("/", 1)[-1]
-        attributes["committed"] = False
-        attributes["timestamp"] = datetime.now(UTC).strftime(TIMESTAMP_FORMAT)
+        root = self.root.id
+        create_attribute(root, b"prev_version", self.previous.name.rsplit("/", 1)[-1])
+        create_attribute(root, b"committed", value=False)
+        moment = datetime.now(UTC).strftime(TIMESTAMP_FORMAT)
+        create_attribute(root, b"timestamp", moment)
 
     @property
     def path(self) -> str:
@@ -157,7 +162,7 @@ class Stage:
         """Return the node that stands for a committed object, attributes and all."""
         node = self._stub(base)
         while self._unfinished:
-            self._finish(self._unfinished.popleft())
+            self._finish(*self._unfinished.popleft())
         return node
 
     def _stub(self, base: Any) -> Node:
@@ -165,6 +170,7 @@ class Stage:
         node = self._by_base.get(address)
         if node is not None:
             return node
+        has_references = False
         if is_group(base):
             node = Node(stub_group(self._draft.id, base), base)
         elif is_dataset(base):
@@ -172,15 +178,21 @@ class Stage:
             made = stub_dataset(self._draft.id, dataset)
             contiguous = is_array(dataset) and dataset.info.chunks is None
             node = Node(made, base, source=base, implicit=contiguous)
+            node.holds_array = is_array(dataset)
+            has_references = dataset.info.has_references
         else:
             node = Node(stub_datatype(self._draft.id, base), base)
         self._by_base[address] = self._nodes[address_of(node.id)] = node
-        self._unfinished.append(node)
+        self._unfinished.append((node, has_references))
         return node
 
-    def _finish(self, node: Node) -> None:
-        self.lost += copy_attributes(node.base, node.id, self._translate)
-        if is_dataset(node.id) and open_dataset(node.base).info.has_references:
+    def _finish(self, node: Node, has_references: bool) -> None:  # noqa: FBT001
+        # A version's own attributes are not those of the version before.
+        own = layout.OWN_ATTRIBUTES if node.base is self.previous.id else frozenset()
+        self.lost += copy_attributes(
+            node.base, node.id, self._translate, select=lambda name: name not in own
+        )
+        if has_references:
             copy_values(node.base, node.id, self._translate)
             node.source = None
 
@@ -375,11 +387,6 @@ class Stage:
             There is no room for the temporary file.
         """
         self._scratch.check()
-        if self._spill.error is not None:
-            raise StoreWriteError(
-                f"cannot write the temporary file of what is staged: {self._spill.error}",
-                hint="make room there, or set TMPDIR",
-            ) from self._spill.error
 
     def close(self, made: dict[int, Any]) -> None:
         """Drop the draft.
@@ -395,9 +402,7 @@ class Stage:
         self._nodes.clear()
         self._by_base.clear()
         with suppress(VH5DError, OSError, RuntimeError):
-            self._draft.close()
-        self._spill.close()
-        self._scratch.close()
+            self._scratch.close()
 
 
 def _file_of(obj: h5py.HLObject) -> h5py.File:

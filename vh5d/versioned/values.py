@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.address import address_of
 from vh5d.hdf5.chunk_index import build, read_records, update
 from vh5d.hdf5.chunk_records import ChunkRecords
-from vh5d.hdf5.dataset_info import open_dataset
 from vh5d.hdf5.dataset_spec import DatasetSpec, of_dataset
 from vh5d.hdf5.index_format import IndexFormat
 from vh5d.hdf5.stubs import extent, stored_as_in_memory, stored_chunks
-from vh5d.store.datasets import Index, index_of, pool_records
+from vh5d.store.datasets import Index, index_at, pool_records
 from vh5d.store.encoding import RAW
 from vh5d.store.pools import HASH_NBYTES, hash_chunk
 from vh5d.store.staging import StagingArea
@@ -66,7 +65,7 @@ def stage_values(area: StagingArea, node: Node) -> StagedValues:
         if node.array is not None:
             write_chunks(node.id, node.array.to_chunks())
         return StagedValues(spec, None, changed=True)
-    new = _new_chunks(node, whole=before is None)
+    new = _new_chunks(node, spec, whole=before is None)
     chunks = _store_chunks(area, new, len(spec.chunks))
     if before is None:
         fresh = IndexFormat.for_chunks(
@@ -82,10 +81,10 @@ def stage_values(area: StagingArea, node: Node) -> StagedValues:
 
 def _index_before(area: StagingArea, node: Node) -> Index | None:
     """Return the index of the committed dataset whose values the node began with."""
-    if node.source is None or open_dataset(node.source).info.chunks is None:
+    if node.source is None:
         return None
     try:
-        return index_of(area.read, h5py.Dataset(node.source))
+        return index_at(area.read, address_of(node.source))
     except StoreDamagedError:
         return None  # not one of ours
 
@@ -103,14 +102,14 @@ def _resized(node: Node) -> bool:
     return node.base is None or extent(node.id)[0] != extent(node.base)[0]
 
 
-def _new_chunks(node: Node, *, whole: bool) -> Iterator[StoredChunk]:
+def _new_chunks(node: Node, spec: DatasetSpec, *, whole: bool) -> Iterator[StoredChunk]:
     """Yield the chunks of a dataset that are not those of the committed one, or all of them.
 
     They come in row-major order: place in the chunk grid, filter mask, bytes.
     """
     if node.array is not None:
         staged = node.array.to_chunks() if whole else node.array.dirty()
-        if stored_as_in_memory(open_dataset(node.id), node.array.dtype):
+        if not spec.filtered and stored_as_in_memory(spec.type_id, node.array.dtype):
             yield from ((place, 0, values.tobytes()) for place, values in staged)
             return
         write_chunks(node.id, staged)  # HDF5 converts and filters
