@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import threading
 
@@ -21,6 +22,7 @@ from vh5d.hdf5.atomic_file import AtomicFile, recover
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.journal import journal_path
 from vh5d.hdf5.superblock import parse_superblock
+from vh5d.testing.faults import KILLED, Fault, SimulatedDisk, crash_state
 
 READ = "import h5py, sys\nfile = h5py.File(sys.argv[1], 'r', locking=True)"
 
@@ -178,3 +180,38 @@ def test_a_journal_is_no_more_readable_than_its_store(store):
         add(atomic, "y")
         atomic.commit()
     assert journal_path(store).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_journal_whose_removal_failed_never_meets_a_store_whose_tail_was_cut(tmp_path):
+    """The campaign of crash states found it: a full disk, then recovery, then a power cut, and a
+    journal was back that led into bytes which recovery had cut off."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    store = make_store(directory / "store.h5")
+    disk = SimulatedDisk(directory)
+    refuse(store, disk)
+    first = next(i for i, call in enumerate(disk.calls) if call.kind == "sync_directory")
+    disk = SimulatedDisk(directory, faults=[Fault(first, "ENOSPC", sticky=True)])
+    with pytest.raises(StoreWriteError):
+        refuse(store, disk)
+    died = crash_state(disk.start, disk.calls, seed=0, operation=len(disk.calls), choice=KILLED)
+    again = SimulatedDisk(directory, start=died.medium)
+    assert recover(store, disk=again) == "dropped"
+    for state in again.crash_states(seed=1, choices=range(40)):
+        laid = tmp_path / "laid"
+        shutil.rmtree(laid, ignore_errors=True)
+        laid.mkdir()
+        state.write_to(laid)
+        recover(laid / "store.h5")
+        with h5py.File(laid / "store.h5", "r") as file:
+            if "y" in file:
+                assert file["y"][:].tolist() == list(range(5000)), state
+
+
+def refuse(store, disk):
+    """Try a commit; what is there before it is there after it."""
+    before = store.read_bytes()
+    with AtomicFile.open(store, disk=disk) as atomic:
+        add(atomic, "y", range(5000))
+        atomic.commit()
+    store.write_bytes(before)

@@ -135,10 +135,11 @@ def _recover(disk: Disk, store: Path, fd: int) -> Recovered | None:
             superblock = read_superblock(disk, store, fd)
     _check_intact(store, superblock)
     _check_length(disk, store, fd, superblock)
-    # The journal goes first: should a power cut bring it back, it must find what it is for.
+    # The journal goes first: should a power cut bring it back, it must find what it is for. One
+    # whose name is gone already may come back, too: a commit that failed could not sync that.
     if journal is not None:
         disk.unlink(journal_path(store))
-        disk.sync_directory(store.parent)
+    disk.sync_directory(store.parent)
     if superblock.status_flags:
         clean = memoryview(superblock.with_status_flags(0))
         write_fully(disk, fd, clean, superblock.offset)
