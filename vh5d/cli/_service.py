@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vh5d.service.notify import Notifier
     from vh5d.service.signals import StopRequests
     from vh5d.service.successor import Successor
+    from vh5d.service.surroundings import Surroundings
 
 
 def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
@@ -113,3 +114,10 @@ def begin_role(told: Told, parent: int | None) -> None:
         # Not SIGTERM: without its broker a worker may never come to an end. What it was about to
         # commit is undone or redone by whoever opens the store next.
         die_with_parent(parent, signal.SIGKILL)
+
+
+def surroundings_of(ctx: click.Context) -> Surroundings:
+    """Where this process runs: as whoever called the program says, or on this machine."""
+    from vh5d.service.surroundings import HERE, Surroundings
+
+    return ctx.find_object(Surroundings) or HERE

@@ -48,9 +48,7 @@ def command(
     Workers do so each night, one of them for all; this is for `maintenance: off` and a timer of
     your own. Without a service, `vh5d prune --by-policy` does the same.
     """
-    from datetime import UTC, datetime
-
-    from vh5d.cli._service import begin_role, chosen_broker, chosen_settings
+    from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, surroundings_of
     from vh5d.service.catalog import Catalog, connect
     from vh5d.service.maintenance import Round
     from vh5d.service.signals import StopRequests
@@ -64,12 +62,13 @@ def command(
     settings, _ = chosen_settings(told, directories)
     policies = _chosen(settings.policies, names)
     catalog = Catalog(connect(chosen_broker(broker, settings)))
-    work = Round(catalog, lambda: datetime.now(UTC), halted=stop.is_set)
+    present = surroundings_of(ctx).present
+    work = Round(catalog, present, halted=stop.is_set)
     failed = False
     for policy in policies:
         night = None
         if due and settings.maintenance is not None:
-            night = last_night(settings.maintenance, datetime.now(UTC))
+            night = last_night(settings.maintenance, present())
         if due and not work.upkeep.record(policy.name).wants_round(night, catalog.now()):
             continue  # somebody was faster
         record = work.run(policy, night)

@@ -44,7 +44,13 @@ def command(
 
     For many machines, systemd or compose. SIGTERM: finish what is at work, then end.
     """
-    from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
+    from vh5d.cli._service import (
+        begin_role,
+        chosen_broker,
+        chosen_settings,
+        successor_of,
+        surroundings_of,
+    )
     from vh5d.service.children import arguments_for
     from vh5d.service.maintainer import maintainer
     from vh5d.service.notify import Notifier
@@ -62,7 +68,9 @@ def command(
     notifier = Notifier() if parent is None else Notifier({})
     several = concurrency or settings.workers
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
-    beside = maintainer(settings, url, arguments_for(told.config_file, directories))
+    surroundings = surroundings_of(ctx)
+    arguments = arguments_for(told.config_file, directories)
+    beside = maintainer(settings, url, arguments, surroundings)
     beside.start()
     status = run_worker(
         url,
@@ -72,6 +80,7 @@ def command(
         stop=stop,
         queues=chosen,
         maps=settings.names,
+        present=surroundings.present,
     )
     beside.stop()
     if successor is not None:

@@ -19,6 +19,7 @@ from vh5d.policy import Reading
 from vh5d.service import logs
 from vh5d.service.handover import VARIABLE, hand_over
 from vh5d.service.process import kill_group, spawn
+from vh5d.service.surroundings import HERE
 
 #: Seconds before a child that died is started again, doubled each time, and the longest.
 FIRST_PAUSE = 0.5
@@ -134,14 +135,21 @@ class Roles:
         What every one of them is told: the configuration.
     records
         Where their log records go.
+    program
+        What Python runs.
     """
 
     def __init__(
-        self, broker: str, arguments: Sequence[str], records: SimpleQueue[dict[str, Any]]
+        self,
+        broker: str,
+        arguments: Sequence[str],
+        records: SimpleQueue[dict[str, Any]],
+        program: Sequence[str] = HERE.program,
     ) -> None:
         self._broker = broker
         self._arguments = list(arguments)
         self._records = records
+        self._program = program
         self._settings: int | None = None
 
     def follow(self, reading: Reading) -> None:
@@ -153,7 +161,7 @@ class Roles:
     def start(self, role: str) -> subprocess.Popen[bytes]:
         """Start a role; its records say which one it is."""
         # -P: a file in the working directory must not stand in for a module.
-        command = [sys.executable, "-P", "-m", "vh5d", role, "--json"]
+        command = [sys.executable, "-P", *self._program, role, "--json"]
         command += ["--parent", str(os.getpid()), *self._arguments]
         package = str(Path(vh5d.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import redis
 import structlog
@@ -20,6 +20,7 @@ from vh5d.policy import Config
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import BROKER_VARIABLE
 from vh5d.service.process import end, spawn
+from vh5d.service.surroundings import HERE, Surroundings, wall_clock
 from vh5d.service.upkeep import Upkeep, last_night
 
 #: Seconds between two looks at what is due.
@@ -53,7 +54,7 @@ class Maintainer:
         upkeep: Upkeep,
         start: Start,
         *,
-        present: Callable[[], datetime] = lambda: datetime.now(UTC),
+        present: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._upkeep, self._start_round, self._present = upkeep, start, present
         self._at = config.maintenance
@@ -108,7 +109,9 @@ class Maintainer:
                 log.debug("looked for later", error=str(error))
 
 
-def maintainer(config: Config, broker: str, arguments: Sequence[str]) -> Maintainer:
+def maintainer(
+    config: Config, broker: str, arguments: Sequence[str], surroundings: Surroundings = HERE
+) -> Maintainer:
     """Return one whose rounds are `vh5d maintain`.
 
     Parameters
@@ -119,16 +122,20 @@ def maintainer(config: Config, broker: str, arguments: Sequence[str]) -> Maintai
         Its address. The child finds it in its environment: a command line is everybody's to read.
     arguments
         What the child is told of the configuration.
+    surroundings
+        The clock of the nights, and the child's program.
     """
     catalog = Catalog(connect(broker))
-    return Maintainer(config, Upkeep(catalog.client, catalog.now), starter(broker, arguments))
+    start = starter(broker, arguments, surroundings.program)
+    upkeep = Upkeep(catalog.client, catalog.now)
+    return Maintainer(config, upkeep, start, present=surroundings.present)
 
 
-def starter(broker: str, arguments: Sequence[str]) -> Start:
+def starter(broker: str, arguments: Sequence[str], program: Sequence[str] = HERE.program) -> Start:
     """Return what starts `vh5d maintain` as a child."""
 
     def start(policies: Sequence[str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "vh5d", "maintain", "--json", "--due"]
+        command = [sys.executable, "-P", *program, "maintain", "--json", "--due"]
         command += ["--parent", str(os.getpid())]
         command += [f"--policy={policy}" for policy in policies]
         return spawn([*command, *arguments], env={**os.environ, BROKER_VARIABLE: broker})

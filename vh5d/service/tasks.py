@@ -12,6 +12,7 @@ import random
 import secrets
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from vh5d.service.notify import Notifier
 from vh5d.service.pulse import LifeSigns, Pulse
 from vh5d.service.queues import PRIORITIES, QUEUE, Priority
 from vh5d.service.signals import StopRequests
+from vh5d.service.surroundings import wall_clock
 
 TASK = "vh5d.capture"
 #: Longer than any task: a second worker must not get a message that the first still works on.
@@ -162,6 +164,7 @@ def run_worker(
     stop: StopRequests,
     queues: Sequence[str] = (QUEUE,),
     maps: PathMaps | None = None,
+    present: Callable[[], datetime] = wall_clock,
 ) -> int:
     """Work on captures until SIGTERM or SIGINT, or another request; the exit status.
 
@@ -177,6 +180,8 @@ def run_worker(
         Where to take captures from.
     maps
         What this host calls otherwise than the queue.
+    present
+        The clock on the wall: versions have their times from it.
     """
     # In the parent, so that a child begins its first capture at once. No file is open yet.
     from vh5d.service.attempt import Attempt
@@ -203,7 +208,7 @@ def run_worker(
         random.seed()
         confine()
         catalog = Catalog(connect(broker), maps=names)
-        children["attempt"] = Attempt(policies, catalog, random.random)
+        children["attempt"] = Attempt(policies, catalog, random.random, present)
 
     @signals.setup_logging.connect(weak=False)
     def keep_logging(**_: Any) -> None:
@@ -213,6 +218,8 @@ def run_worker(
     @signals.worker_ready.connect(weak=False)
     def be_ready(**_: Any) -> None:
         stop.install_hangup()  # instead of Celery's
+        # Not sooner: a child forked while a thread imports a module waits for that for ever.
+        keeper.start()
         signs.begin(f"captures {concurrency} files at a time")
 
     @signals.worker_shutting_down.connect(weak=False)
@@ -227,7 +234,6 @@ def run_worker(
             keeper.drain()
             state.should_stop = 0
 
-    keeper.start()
     # JSON only, so what it warns root of cannot be sent.
     warnings.simplefilter("ignore", SecurityWarning)
     app.conf.worker_consumer = _consumer_class(pulse, heed)
