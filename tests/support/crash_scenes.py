@@ -23,7 +23,7 @@ from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.repair import repair
 from vh5d.capture.restore import restore
-from vh5d.errors import TargetExistsError
+from vh5d.errors import TargetExistsError, VersionNotFoundError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
 from vh5d.interop.importing import import_file
@@ -31,7 +31,9 @@ from vh5d.store import layout
 from vh5d.store.compact import compact
 from vh5d.store.layout import FIRST_VERSION, VERSIONS
 from vh5d.store.prune import prune
+from vh5d.store.tags import tag, untag
 from vh5d.store.verify import verify
+from vh5d.store.versions import read_tags
 from vh5d.versioned.backing import _guarded
 from vh5d.versioned.file import VersionedHDF5File
 from vh5d.versioned.maintenance import delete_versions
@@ -68,7 +70,9 @@ def fingerprint(store: Path) -> str:
     """A digest of all that plain h5py finds in a store; OSError if it refuses the store."""
     with h5py.File(store, "r") as file:
         versions = file.get(VERSIONS)
-        return _digest(file if versions is None else versions)
+        if versions is None:
+            return _digest(file)
+        return f"{_digest(versions)} {sorted(read_tags(file).items())}"
 
 
 def _digest(group: h5py.Group) -> str:
@@ -190,6 +194,48 @@ def history(work: Path) -> Scene:
         Step("capture", capturing(4, 6)),
     ]
     return Scene("history", work, steps, complete=complete)
+
+
+def tagged(work: Path) -> Scene:
+    """A store whose versions get tags, lose them, and go with them."""
+    source = work / "source.h5"
+
+    def capturing(number: int) -> Run:
+        def run(store: Path, disk: Disk | None) -> object:
+            with h5py.File(source, "w", libver="v110") as file:
+                file["line"] = np.arange(100) + number
+            os.utime(source, (LONG_AGO + number, LONG_AGO + number))
+            when = datetime(2026, 1, 1, 0, number, tzinfo=UTC)
+            return capture(source, store, options=OPTIONS, clock=lambda: when, disk=disk)
+
+        return run
+
+    def tagging(version: str, name: str) -> Run:
+        return lambda store, disk: tag(store, version, name, move=True, timeout=2.0, disk=disk)
+
+    def untagging(store: Path, disk: Disk | None) -> None:
+        with contextlib.suppress(VersionNotFoundError):
+            untag(store, "last", timeout=2.0, disk=disk)
+
+    def pruning(store: Path, disk: Disk | None) -> object:
+        return prune(store, lambda each: each.sequence == 1, tagged=True, timeout=2.0, disk=disk)
+
+    def complete(store: Path) -> str:
+        found = verify(store, threads=1)
+        assert found.ok, found.problems[:3]
+        return fingerprint(store)
+
+    steps = [
+        Step("create", capturing(1)),
+        Step("tag", tagging("v1", "first")),
+        Step("capture", capturing(2)),
+        Step("tag", tagging("v2", "last")),
+        Step("tag", tagging("v1", "last")),
+        Step("prune", pruning),
+        Step("tag", tagging("v2", "last")),
+        Step("untag", untagging),
+    ]
+    return Scene("tagged", work, steps, complete=complete)
 
 
 # A file that plain h5py changes in place.
@@ -424,6 +470,7 @@ def repaired(work: Path) -> Scene:
 
 SCENES: dict[str, Callable[[Path], Scene]] = {
     "history": history,
+    "tagged": tagged,
     "versions": versions,
     "imported": imported,
     "moved": moved,

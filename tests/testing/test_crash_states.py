@@ -10,7 +10,7 @@ from tests.support.crash_trials import Trials
 from vh5d.testing.faults import KILLED
 
 SEED = 4
-LONG = {"history", "moved", "imported", "repaired"}
+LONG = {"history", "tagged", "moved", "imported", "repaired"}
 """Scenes of so many operations that only some of their states are tried here."""
 
 

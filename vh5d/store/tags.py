@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from vh5d.errors import UsageError, VersionNotFoundError
+from vh5d.hdf5.disk import Disk
 from vh5d.store import layout
 from vh5d.store.transaction import begin
 from vh5d.store.versions import TAGS, VersionInfo, list_versions, read_tags, resolve
@@ -35,6 +36,7 @@ def tag(
     *,
     move: bool = False,
     timeout: float = 30.0,
+    disk: Disk | None = None,
 ) -> VersionInfo:
     """Give a version a name that retention never drops, and that is good wherever a version is.
 
@@ -50,6 +52,8 @@ def tag(
         Whether to take it off another version that has it.
     timeout
         How long to wait for other users of the store, in seconds.
+    disk
+        What reads and writes.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def tag(
         The store cannot be used; it is as it was.
     """
     path = Path(store)
-    with begin(path, create=False, timeout=timeout) as transaction:
+    with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
         file = transaction.file
         versions = list_versions(file)
         chosen = resolve(versions, version, where=path)
@@ -81,7 +85,9 @@ def tag(
     return replace(chosen, tags=tuple(sorted({*chosen.tags, name})))
 
 
-def untag(store: str | os.PathLike[str], name: str, *, timeout: float = 30.0) -> None:
+def untag(
+    store: str | os.PathLike[str], name: str, *, timeout: float = 30.0, disk: Disk | None = None
+) -> None:
     """Take a tag off the version that has it; the version stays.
 
     Parameters
@@ -92,6 +98,8 @@ def untag(store: str | os.PathLike[str], name: str, *, timeout: float = 30.0) ->
         The tag.
     timeout
         How long to wait for other users of the store, in seconds.
+    disk
+        What reads and writes.
 
     Raises
     ------
@@ -101,7 +109,7 @@ def untag(store: str | os.PathLike[str], name: str, *, timeout: float = 30.0) ->
         The store cannot be used; it is as it was.
     """
     path = Path(store)
-    with begin(path, create=False, timeout=timeout) as transaction:
+    with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
         if name not in read_tags(transaction.file):
             raise VersionNotFoundError(
                 f"{path}: no version has the tag {name!r}", hint="`vh5d tag FILE` lists them"
