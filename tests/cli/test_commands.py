@@ -98,6 +98,7 @@ def test_log_lists_versions_newest_first(vh5d, source, store):
 def test_log_as_json(vh5d, source, store):
     found = vh5d("log", source, "--json").json
     assert found["store"] == str(store)
+    assert found["gone"] is None
     newest, oldest = found["versions"]
     assert (newest["name"], newest["sequence"], newest["prev_version"]) == ("v2", 2, "v1")
     assert newest["tags"] == []
@@ -120,7 +121,10 @@ def test_a_file_and_its_store_mean_the_same_even_when_the_file_is_gone(vh5d, sou
     assert vh5d("log", store).out == by_source
     assert vh5d("log", "run.h5").out == by_source
     source.unlink()
-    assert vh5d("log", source).out == by_source
+    gone = vh5d("log", source)
+    assert gone.out == by_source
+    assert gone.err == f"vh5d: {source} is gone; its versions are kept\n"
+    assert vh5d("log", store, "--json").json["gone"] == {"how": "gone", "at": None, "to": None}
     assert vh5d("show", "run.h5").code == 0
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vh5d.cli.locate import locate
+from vh5d.cli.gone import as_text, departure
+from vh5d.cli.group import complain
+from vh5d.cli.locate import locate, source_of
 from vh5d.cli.opening import opened
 from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.cli.text import counted, local_time, printable, table, utc_time
@@ -31,11 +33,18 @@ def command(ctx: click.Context, file: str, store: str | None, number: int | None
     told = Told.of(ctx)
     found = locate(file, store, told)
     with opened(found.store, theirs=True) as reader:
+        source = found.source
+        if source is None and reader.versions:
+            source = source_of(found.store, reader.versions[-1].source_path)
+        gone = departure(source, told)
         newest = reader.versions[::-1][:number]
         if told.json:
             versions = [_as_json(each, _changed(reader, each)) for each in newest]
-            print_json({"store": str(found.store), "versions": versions})
-        elif newest:
+            print_json({"store": str(found.store), "versions": versions, "gone": gone})
+            return
+        if source is not None and gone is not None:
+            complain(as_text(source, gone))
+        if newest:
             click.echo(_as_table(reader, newest))
         else:
             click.echo("no versions yet")

@@ -59,12 +59,32 @@ def _sources(sources: list[dict[str, Any]]) -> str:
     return table(("file", "state", "version", ""), rows)
 
 
+def _state(source: dict[str, Any]) -> str:
+    """Return where a source stands; of a capture that takes long, how far it is."""
+    progress = source.get("progress")
+    far = f" {progress:.0f} %" if source["state"] == "capturing" and progress is not None else ""
+    return f"{source['state']}{far}"
+
+
+def _local(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
+
+
 def _why(source: dict[str, Any]) -> str:
+    if source.get("gone") and source["state"] in {"missing", "emptied"}:
+        return printable(tombstone(source))
     error = printable(source["error"] or "")
     if source.get("next_try") is None or source["state"] in _GOOD:
         return error
     at = datetime.fromtimestamp(source["next_try"]).astimezone()
     return f"{error}; next try at {at:%H:%M:%S}" if error else ""
+
+
+def tombstone(source: dict[str, Any]) -> str:
+    """Return how a file went, and when."""
+    to = f" to {source['moved_to']}" if source["moved_to"] else ""
+    at = datetime.fromtimestamp(source["gone_at"]).astimezone()
+    return f"{source['gone']}{to} at {at:%Y-%m-%d %H:%M:%S}; its versions are kept"
 
 
 def _totals(found: dict[str, Any]) -> str:

@@ -180,8 +180,7 @@ class Attempt:
 
     def _capture_whole(self, case: _Case) -> State:
         before, policy = case.before, case.policy
-        if before.moved_from is not None:
-            follow_rename(policy, Path(before.moved_from), case.path)
+        self._follow(case)
         if before.cause == RESCAN or policy.min_interval:
             last = self._last_version(case)
             if last is not None and before.cause == RESCAN and _is_of(last, case):
@@ -245,6 +244,19 @@ class Attempt:
         else:
             log.info("unchanged", path=str(path))
         return state
+
+    def _follow(self, case: _Case) -> None:
+        """Take along the history of a file that had another name, here or in another directory."""
+        moved_from = case.before.moved_from
+        source = Path(moved_from) if moved_from is not None else None
+        if source is None and not case.store.exists():
+            source = self.catalog.departed(case.stat)
+        if source is None:
+            return
+        own = [case.policy, *self.policies.values()]
+        before = next((policy for policy in own if policy.matches(source)), None)
+        if before is not None and follow_rename(case.policy, source, case.path, before=before):
+            self.catalog.went(source, case.path)
 
     def _last_version(self, case: _Case) -> VersionInfo | None:
         if not case.store.exists():

@@ -29,7 +29,7 @@ from typing import Any
 import redis
 
 from vh5d.policy.path_maps import PathMaps
-from vh5d.service import places, queues, statistics
+from vh5d.service import departures, places, queues, statistics
 
 # Whoever needs the catalog needs its client.
 from vh5d.service.address import REDIS_TIMEOUT as REDIS_TIMEOUT  # noqa: PLC0414
@@ -102,7 +102,8 @@ class Source:
     `size`, `mtime_ns`, `inode` and `device` are those of the state that was last dealt with:
     captured, or given up; `root_inode` is that of the watched directory at that time. `capture` is
     the id of the capture that was asked for last; `settled_at` is when the state had come to rest
-    that is being captured.
+    that is being captured. `gone` is how the file went (`deleted`, `moved`, `emptied`), `gone_at`
+    when, `moved_to` where to, if that is known.
     """
 
     path: str = ""
@@ -129,6 +130,9 @@ class Source:
     progress: float | None = None
     capture: str | None = None
     settled_at: float | None = None
+    gone: str | None = None
+    gone_at: float | None = None
+    moved_to: str | None = None
 
     @property
     def stat(self) -> FileStat | None:
@@ -140,7 +144,7 @@ class Source:
 
 _FIELDS = {field.name for field in fields(Source)}
 #: Fields of sources and events that are paths.
-_PATHS = frozenset({"store", "moved_from", "to"})
+_PATHS = frozenset({"store", "moved_from", "moved_to", "to"})
 
 
 class Catalog:
@@ -299,7 +303,7 @@ class Catalog:
         pipeline = self._redis.pipeline()
         self._put(pipeline, target, policy=policy, state=State.SETTLING, moved_from=origin)
         if before is not None:
-            self._put(pipeline, source, state=State.MISSING, moved_from=None, next_try=None)
+            self._put(pipeline, source, next_try=None, **self._stone("moved", to=target))
         pipeline.zrem(PREFIX + "retry", self.shared(source))
         self._tell(pipeline, source, "renamed", policy=policy, to=str(target))
         pipeline.execute()
@@ -320,10 +324,32 @@ class Catalog:
             return
         pipeline = self._redis.pipeline()
         gone = {"error": None, "next_try": None, "attempts": 0, "settled_at": None}
-        self._put(pipeline, path, state=State.MISSING, **gone)
+        self._put(pipeline, path, **gone, **self._stone("deleted"))
+        departures.note(pipeline, before.stat, self.shared(path))
         pipeline.zrem(PREFIX + "retry", self.shared(path))
         self._tell(pipeline, path, "missing", policy=before.policy)
         pipeline.execute()
+
+    def departed(self, stat: FileStat) -> Path | None:
+        """The name that a file had which is gone from there, and may be this one."""
+        name = departures.find(self._redis, stat)
+        return None if name is None else Path(self._maps.local(name))
+
+    def went(self, source: Path, target: Path) -> None:
+        """A file that is gone is found to have another name."""
+        pipeline = self._redis.pipeline()
+        self._put(pipeline, source, **self._stone("moved", to=target))
+        self._tell(pipeline, source, "renamed", to=str(target))
+        pipeline.execute()
+
+    def _stone(self, gone: str, to: Path | None = None) -> dict[str, Any]:
+        return {
+            "state": State.MISSING,
+            "moved_from": None,
+            "gone": gone,
+            "gone_at": self._clock(),
+            "moved_to": None if to is None else str(to),
+        }
 
     # What a capture says.
 
@@ -427,6 +453,9 @@ class Catalog:
             moved_from=None,
             settled_at=None,
             captured_at=self._clock(),
+            gone=None,
+            gone_at=None,
+            moved_to=None,
             **asdict(stat),
             **known,
         )
@@ -494,6 +523,8 @@ class Catalog:
             busy=0,
             next_try=None,
             settled_at=None,
+            gone="emptied" if state is State.EMPTIED else None,
+            gone_at=self._clock() if state is State.EMPTIED else None,
             **(asdict(stat) | {"root_inode": root_inode} if stat else {}),
         )
         pipeline.zrem(PREFIX + "retry", self.shared(path))

@@ -19,12 +19,23 @@ TIMEOUT = 10.0
 log = structlog.stdlib.get_logger(__name__)
 
 
-def follow_rename(policy: Policy, source: Path, target: Path) -> bool:
+def follow_rename(
+    policy: Policy, source: Path, target: Path, *, before: Policy | None = None
+) -> bool:
     """Move the store of `source` to where the store of `target` belongs.
 
     Nothing is moved when a file is again at `source` (it goes on under its old name, as after
     ``mv a b; h5repack b a``), when `target` has a store already, or when `source` is not the
     policy's. No store is ever overwritten: both are locked when the new name is given.
+
+    Parameters
+    ----------
+    policy
+        That of `target`.
+    source, target
+        The names that the file had, and has.
+    before
+        The policy of `source`, if it is another one.
 
     Returns
     -------
@@ -36,9 +47,10 @@ def follow_rename(policy: Policy, source: Path, target: Path) -> bool:
     StoreBusyError
         Somebody writes one of the stores.
     """
-    if os.path.lexists(source) or not policy.matches(source):
+    before = before or policy
+    if os.path.lexists(source) or not before.matches(source):
         return False
-    old, new = policy.store_for(source), policy.store_for(target)
+    old, new = before.store_for(source), policy.store_for(target)
     if not old.exists() or new.exists():
         return False
     new.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,12 @@ _SHOWN = (
     "captured_at",
     "attempts",
     "next_try",
+    "progress",
+    "gone",
+    "gone_at",
+    "moved_to",
 )
+_NAMES = ("path", "store", "moved_to")
 
 
 @dataclass(frozen=True)
