@@ -138,7 +138,7 @@ def test_what_a_lost_worker_had_is_tried_again_once_and_soon(catalog, redis_clie
     assert catalog.recover_from_dead() == ["w1"]
     assert catalog.recover_from_dead() == [], "somebody else had seen it"
     assert catalog.queue()["running"] == 1
-    assert catalog.source(A).error == "its worker on h was lost"
+    assert catalog.source(A).error == "its worker was lost, on h"
     clock.now += 1
     assert sorted(catalog.retries()) == [str(A), str(B)]
     assert catalog.claim(B, "p", "retry")
@@ -146,6 +146,25 @@ def test_what_a_lost_worker_had_is_tried_again_once_and_soon(catalog, redis_clie
     clock.now += KEPT
     catalog.recover_from_dead()
     assert catalog.roster.members("workers") == []
+
+
+def test_what_a_lost_worker_took_in_its_last_moment_is_tried_again(broker, catalog, redis_client):
+    """It had told nobody of it; B is held by another, C was taken just now."""
+    queue = Queue(make_app(broker.url), catalog)
+    for path in (A, B, C):
+        queue.put(path, "p", "change", priority="high")
+    taken = [redis_client.rpop(queues.messages("captures")[0]) for _ in range(3)]
+    for tag, message, ago in zip("123", taken, (30, 30, 0), strict=True):
+        redis_client.hset(queues.UNACKED, tag, json.dumps([json.loads(message), "", "captures"]))
+        redis_client.zadd(f"{queues.UNACKED}_index", {tag: catalog.now() - ago})
+    catalog.roster.tell("workers", "dead", {"host": "h", "held": {}})
+    catalog._clock.now += LOST_AFTER + 1
+    redis_client.zincrby(f"{queues.UNACKED}_index", LOST_AFTER + 1, "3")
+    catalog.roster.tell("workers", "alive", {"host": "h", "held": {"2": str(B)}})
+    assert catalog.recover_from_dead() == ["dead"]
+    assert catalog.retries() == [str(A)]
+    assert set(redis_client.hkeys(queues.UNACKED)) == {"2", "3"}
+    assert catalog.claim(A, "p", "retry")
 
 
 def test_a_worker_that_was_cut_off_and_is_lost_again_is_seen_to_again(catalog, clock):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -22,15 +24,22 @@ class Host:
         Of the namespace.
     gateway
         The address of this machine, as seen from there.
+    mounts
+        Directories of this machine by the name that they have there.
     """
 
     name: str
     gateway: str
+    mounts: tuple[tuple[Path, Path], ...] = ()
 
     @property
     def prefix(self) -> list[str]:
-        """What runs a program there."""
-        return ["ip", "netns", "exec", self.name]
+        """What runs a program there: with a name of its own, and its own mounts."""
+        setting = f"hostname {self.name}"
+        for there, here in self.mounts:
+            setting += f" && mount --bind {shlex.quote(str(here))} {shlex.quote(str(there))}"
+        own = ["unshare", "--uts", "--mount", "sh", "-c", f'{setting} && exec "$@"', "sh"]
+        return ["ip", "netns", "exec", self.name, *own]
 
     def cable(self, state: str) -> None:
         """Pull the cable out (`down`), or put it in (`up`)."""
@@ -40,8 +49,8 @@ class Host:
 @contextlib.contextmanager
 def host(number: int) -> Iterator[Host]:
     """A host of this number (0 to 60), on a network of its own."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces need root and iproute2")
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "hostname"))):
+        pytest.skip("network namespaces need root, iproute2, util-linux and hostname")
     name = f"vh5d-{os.getpid()}-{number}"
     here, there = _cable(name), f"{_cable(name)}b"
     # Addresses for tests of networks (RFC 2544), four for each host.

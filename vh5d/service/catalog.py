@@ -36,7 +36,7 @@ from vh5d.service.address import REDIS_TIMEOUT as REDIS_TIMEOUT  # noqa: PLC0414
 from vh5d.service.address import connect as connect  # noqa: PLC0414
 from vh5d.service.clock import BrokerClock
 from vh5d.service.queues import QUEUE, UNACKED
-from vh5d.service.roster import Roster
+from vh5d.service.roster import LOST_AFTER, Roster
 
 PREFIX = "vh5d:"
 #: Events that are remembered, at least: those of a night.
@@ -580,13 +580,22 @@ class Catalog:
     def recover_from_dead(self) -> list[str]:
         """Try again what workers had taken that were lost; who they were."""
         lost = self.roster.bury("workers")
+        if not lost:
+            return []
+        there = [each for each in self.roster.members("workers") if not each["lost"]]
+        held = {message for worker in there for message in worker["held"]}
+        # What it took in its last moment, it told nobody.
+        before = self._clock() - LOST_AFTER
+        messages = queues.orphans(self._redis, held, before)
         for worker in lost:
-            for message, name in worker["held"].items():
-                path = Path(self._maps.local(name))
-                self.acknowledge(message)
-                self.unclaim(path)
-                self.cut_short(path, f"its worker on {worker['host']} was lost")
-                self._redis.zadd(PREFIX + "retry", {name: self._clock()}, nx=True)
+            messages |= worker["held"]
+        hosts = ", ".join(sorted({str(worker["host"]) for worker in lost}))
+        for message, name in messages.items():
+            path = Path(self._maps.local(name))
+            self.acknowledge(message)
+            self.unclaim(path)
+            self.cut_short(path, f"its worker was lost, on {hosts}")
+            self._redis.zadd(PREFIX + "retry", {name: self._clock()}, nx=True)
         return [str(worker["name"]) for worker in lost]
 
     def local(self, name: str) -> str:

@@ -54,8 +54,9 @@ class Keeper:
         self._thread = threading.Thread(target=self._live, name="keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin, if it has not yet."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def ailment(self) -> str | None:
         """What is wrong with it; None: nothing."""
@@ -65,7 +66,8 @@ class Keeper:
         """End in order; what was not told then, the leases tell."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(REDIS_TIMEOUT)
+        if self._thread.ident is not None:
+            self._thread.join(REDIS_TIMEOUT)
         try:
             self._catalog.roster.leave("workers", self._about["name"])
         except redis.RedisError as error:

@@ -9,6 +9,9 @@ Keys, all below `vh5d:`::
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -95,6 +98,26 @@ def lost(client: redis.Redis, now: float, way: float, unseen: float) -> list[str
         if paths:
             client.zrem(pending(queue), *paths)
             found += map(str, paths)
+    return found
+
+
+def orphans(client: redis.Redis, held: Iterable[str], before: float) -> dict[str, str]:
+    """Messages that were taken before a time and that nobody says to hold, with their paths.
+
+    Parameters
+    ----------
+    held
+        What workers hold that are there.
+    """
+    taken: Any = client.zrange(f"{UNACKED}_index", "-inf", str(before), byscore=True)
+    left = sorted(set(map(str, taken)) - set(held))
+    contents: Any = client.hmget(UNACKED, left) if left else []
+    found = {}
+    for tag, content in zip(left, contents, strict=True):
+        with contextlib.suppress(ValueError, TypeError, LookupError):
+            message = json.loads(content)[0]
+            arguments = json.loads(base64.b64decode(message["body"]))[0]
+            found[tag] = str(arguments[0])
     return found
 
 
