@@ -352,3 +352,28 @@ def test_a_userblock_stays_before_what_is_moved(tmp_path):
         group["x"][0] = 9
     assert content(path).without("b") == before
     assert path.read_bytes().startswith(b"my own header")
+
+
+def test_tags_go_there_and_back(tmp_path):
+    store, out, back = tmp_path / "store.h5", tmp_path / "theirs.h5", tmp_path / "back.h5"
+    with vh5d.open(store, "w") as vf:
+        for name in ("raw", "clean", "fitted"):
+            with vf.stage_version(name) as group:
+                group.create_dataset(name, data=np.arange(3))
+    vh5d.tag(store, "raw", "best")
+    vh5d.tag(store, "fitted", "published")
+    vh5d.tag(store, "fitted", "final")
+    vh5d.export_file(store, out)
+    with h5py.File(out, "r+") as file:  # it goes on without minding them
+        with their.VersionedHDF5File(file).stage_version("more") as group:
+            group.create_dataset("x", data=[1])
+        their.delete_versions(file, "clean")
+    vh5d.import_file(out, back)
+    with vh5d.open_store(back) as reader:
+        found = {version.name: version.tags for version in reader.versions}
+    assert found == {"raw": ("best",), "fitted": ("final", "published"), "more": ()}
+    with vh5d.open(out, "r+") as vf, vf.stage_version("ours") as group:  # moved in place
+        group.create_dataset("y", data=[1])
+    with vh5d.open_store(out) as reader:
+        assert reader.resolve("final").name == "fitted"
+        assert reader.resolve("best").name == "raw"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +26,7 @@ from vh5d.interop.variants import Variant, Variants, plan
 from vh5d.store import layout
 from vh5d.store.pools import STORED
 from vh5d.store.reader import StoreReader, open_store
-from vh5d.store.versions import VersionInfo, current_version
+from vh5d.store.versions import EXPORTED_TAGS, VersionInfo, current_version
 
 Progress = Callable[[int, int], None]
 OURS_ALONE = ("sequence",)
@@ -158,6 +159,9 @@ class _Export:
             self._version(version, target)
             before = _nearest(self._reader.versions, versions, version.prev_version)
             target[version.name].attrs["prev_version"] = before
+        tags = {tag: version.name for version in versions for tag in version.tags}
+        if tags:
+            target.attrs[EXPORTED_TAGS] = json.dumps(tags)
         for writer in self._writers.values():
             writer.finish()
 

@@ -21,6 +21,7 @@ from vh5d.interop.chunks import Copied, Progress, stored_nbytes
 from vh5d.interop.moving import raw_datasets
 from vh5d.interop.trees import Trees
 from vh5d.store import layout
+from vh5d.store.tags import put_all
 from vh5d.store.transaction import begin
 from vh5d.store.versions import current_version, list_versions
 
@@ -104,6 +105,7 @@ def import_file(
                 trees.add(version)
             ours = transaction.file
             ours[layout.VERSIONS].attrs["current_version"] = current_version(theirs)
+            put_all(ours, versions)
             lost = [*trees.lost, *_copy_rest(theirs, ours)]
             transaction.commit()
     return ImportResult(

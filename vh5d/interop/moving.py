@@ -14,6 +14,7 @@ from vh5d.interop.theirs import RAW
 from vh5d.interop.trees import Trees
 from vh5d.store import layout
 from vh5d.store.staging import StagingArea
+from vh5d.store.tags import put_all
 from vh5d.store.versions import current_version, list_versions
 
 ASIDE = "_version_data_of_versioned_hdf5"
@@ -62,6 +63,7 @@ class Move:
         for version in versions:
             trees.add(version)
         self._file[layout.VERSIONS].attrs["current_version"] = current
+        put_all(self._file, versions)
         self._keep(raws)
         area.pools.write()
         self.lost = trees.lost

@@ -123,6 +123,13 @@ def put(file: h5py.File, name: str, sequence: int) -> None:
     file.require_group(TAGS).attrs[name] = np.uint64(sequence)
 
 
+def put_all(file: h5py.File, versions: Collection[VersionInfo]) -> None:
+    """Give versions the tags that versions of the same names have elsewhere."""
+    for version in versions:
+        for name in version.tags:
+            put(file, name, int(file[layout.VERSIONS][version.name].attrs["sequence"]))
+
+
 def forget(file: h5py.File, sequences: Collection[int]) -> None:
     """Take off the tags of versions that go."""
     gone = set(sequences)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,9 @@ TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f%z"
 CANDIDATES_SHOWN = 5
 #: A group with an attribute for each tag: the sequence number of its version.
 TAGS = f"{layout.ROOT}/tags"
+#: In files that we make for versioned-hdf5, an attribute of `/_version_data/versions`, to which it
+#: pays no heed: tags with the names of their versions, JSON.
+EXPORTED_TAGS = "vh5d_tags"
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def list_versions(file: h5py.File) -> list[VersionInfo]:
         if name != layout.FIRST_VERSION and group.attrs.get("committed", False)
     ]
     if layout.is_theirs(file):
-        return _in_order(found)
+        known = _exported_tags(file)
+        return [replace(each, tags=known.get(each.name, ())) for each in _in_order(found)]
     return sorted(found, key=lambda version: version.sequence)
 
 
@@ -94,6 +100,16 @@ def read_tags(file: h5py.File) -> dict[str, int]:
     """Return the sequence numbers of versions by their tags."""
     group = file.get(TAGS)
     return {} if group is None else {name: int(value) for name, value in group.attrs.items()}
+
+
+def _exported_tags(file: h5py.File) -> dict[str, tuple[str, ...]]:
+    """Return tags by the names of their versions, as an export left them."""
+    found: dict[str, list[str]] = {}
+    with suppress(KeyError, TypeError, ValueError):  # whoever wrote it may have written anything
+        said = json.loads(file[layout.VERSIONS].attrs[EXPORTED_TAGS])
+        for tag, version in sorted(said.items()):
+            found.setdefault(str(version), []).append(str(tag))
+    return {version: tuple(tags) for version, tags in found.items()}
 
 
 def current_version(file: h5py.File) -> str:
