@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "Show what is watched, and how it goes.",
     "events": "Show what the service did, and does.",
     "retry": "Try again what failed or was given up.",
+    "metrics": "Serve figures to Prometheus.",
     "snapshot": "Capture files now.",
     "log": "List the versions of a file, newest first.",
     "show": "Show what is in a version.",

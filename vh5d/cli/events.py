@@ -15,7 +15,19 @@ from vh5d.cli.options import PATH, Told, common, print_json
 from vh5d.errors import UsageError
 
 #: What is not said again of an event in words.
-_FRAME = {"id", "at", "event", "path", "policy", "capture", "state", "store", "root_inode", "size"}
+_FRAME = {
+    "id",
+    "at",
+    "event",
+    "host",
+    "path",
+    "policy",
+    "capture",
+    "state",
+    "store",
+    "root_inode",
+    "size",
+}
 
 
 @click.command(short_help="Show what the service did, and does.")
@@ -54,7 +66,8 @@ def command(
 
     told = Told.of(ctx)
     catalog = running_service(directories, told.config_file, told.state)
-    wanted = {os.path.abspath(file) for file in files}  # noqa: PTH100 - links are kept
+    # Links are kept: the file is known by this name.
+    wanted = {catalog.shared(os.path.abspath(file)) for file in files}  # noqa: PTH100
     try:
         start = events.end(catalog.client)
         if since is not None:

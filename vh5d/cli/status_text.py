@@ -21,6 +21,7 @@ def text(found: dict[str, Any]) -> str:
         where = f" on {root['host']}" if len(hosts) > 1 else ""
         why = f" ({root['reason']})" if root["reason"] else ""
         lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
+    lines += _members(found)
     if not found["running"]:
         lines.append("not running (`vh5d up` starts it); this is what the stores hold")
     elif not found["queue"]:
@@ -35,7 +36,10 @@ def _policy(policy: dict[str, Any]) -> list[str]:
     lines = [f"policy {policy['name']}: {', '.join(map(printable, policy['watch']))}"]
     if "files" not in policy:
         return lines
-    words = [counted(policy["files"], "file"), f"{policy['versions_today']:,} versions today"]
+    words = [
+        counted(policy["files"], "file"),
+        counted(policy["versions_today"], "version") + " today",
+    ]
     if policy["lag_p50"] is not None:
         fast, slow = duration(policy["lag_p50"]), duration(policy["lag_p99"])
         words.append(f"kept {fast} after coming to rest (99 of 100 within {slow})")
@@ -48,12 +52,34 @@ def _policy(policy: dict[str, Any]) -> list[str]:
         size, stored = format_size(policy["source_bytes"]), format_size(policy["stored_bytes"])
         saved = 1 - policy["stored_bytes"] / policy["source_bytes"]
         lines.append(f"  versions of {size} in {stored}: {max(0.0, saved):.0%} saved")
+    if policy["maintaining"]:
+        lines.append("  its stores are being thinned")
+    elif policy["maintained"] is not None:
+        dropped = counted(policy["versions_dropped"], "version")
+        lines.append(f"  thinned last at {_local(policy['maintained'])}; {dropped} dropped in all")
+    return lines
+
+
+def _members(found: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the processes of a service that runs."""
+    lines = [
+        f"{printable(each['file'])} is refused on {each['host']}, the settings before are in force:"
+        f" {printable(each['reason'])}"
+        for each in found.get("refused", ())
+    ]
+    members = [*found.get("watchers", ()), *found.get("workers", ())]
+    for each in members:
+        if each["lost"]:
+            silent = duration(each["silent"])
+            lines.append(f"{each['name']} was lost: not heard of for {silent}")
+    if found["queue"] and not any(not each["lost"] for each in found["workers"]):
+        lines.append("no worker is there: nothing is captured")
     return lines
 
 
 def _sources(sources: list[dict[str, Any]]) -> str:
     rows = [
-        (printable(each["path"]), each["state"], each["version"] or "-", _why(each))
+        (printable(each["path"]), _state(each), each["version"] or "-", _why(each))
         for each in sources
     ]
     return table(("file", "state", "version", ""), rows)

@@ -33,6 +33,7 @@ def command(
     For many machines, systemd or compose; `vh5d worker` takes from the queue.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
+    from vh5d.service import metrics
     from vh5d.service.catalog import Catalog, connect
     from vh5d.service.herald import Herald
     from vh5d.service.notify import Notifier
@@ -55,6 +56,8 @@ def command(
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
     herald = Herald(Catalog(connect(url)), lambda: settings)
     herald.start()
+    if parent is None:
+        metrics.begin(settings.metrics, Catalog(connect(url)), lambda: settings)
     watcher.run(stop, signs)
     herald.stop()
     signs.end()

@@ -51,6 +51,8 @@ _OCCASIONS: dict[Any, Kind] = {
     "quota": "quota",
     "verify": "verify",
 }
+#: What this host may call otherwise than the queue.
+_PATHS = {"path", "store"}
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -241,7 +243,10 @@ def deliver(letter: Letter, policy: Policy, config: Config) -> None:
     hooks = policy.hooks
     command = hooks.after_capture if letter.way == "after_capture" else hooks.on_failure
     if command:
-        program.run(command, letter.event)
+        local = {
+            name: config.names.local(letter.event[name]) for name in _PATHS & set(letter.event)
+        }
+        program.run(command, letter.event | local)
 
 
 def letters(identifier: str, event: dict[str, Any], policy: Policy) -> Iterator[Letter]:

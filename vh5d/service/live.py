@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -193,11 +192,3 @@ class LiveView:
             f"{format_size(self._added)} added · queue: {queue}",
             style="bold",
         )
-
-
-def count_states(states: Iterable[State]) -> dict[State, int]:
-    """How many sources are in each state."""
-    counts: dict[State, int] = {}
-    for state in states:
-        counts[state] = counts.get(state, 0) + 1
-    return counts

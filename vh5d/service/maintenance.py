@@ -6,6 +6,7 @@ work comes back. Whatever interrupts a round, each store is as before or thinned
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from vh5d.hdf5.disk import Disk
 from vh5d.policy import Policy
 from vh5d.policy.places import files_of_stores, store_places
 from vh5d.policy.retention_settings import Retention
+from vh5d.service import statistics
 from vh5d.service.catalog import Catalog
 from vh5d.service.thinning import Thinned, thin
 from vh5d.service.upkeep import Lease, Record, Upkeep
@@ -185,6 +187,9 @@ class Round:
         log.info("thinned", versions=len(done.dropped), **about)
         names = list(done.dropped[:NAMES_TOLD])
         self._note("thinned", versions=len(done.dropped), names=names, **about)
+        with contextlib.suppress(redis.RedisError):  # as it was logged
+            client, dropped = self.catalog.client, len(done.dropped)
+            statistics.count_dropped(client, policy.name, dropped, done.bytes_returned)
 
     def _tell_end(self, policy: Policy, record: Record) -> None:
         about: dict[str, Any] = {

@@ -14,7 +14,7 @@ import redis
 
 from vh5d.errors import ServiceError, StoreError, UsageError
 from vh5d.policy import Config, Policy, default_config, load_config
-from vh5d.service import statistics
+from vh5d.service import outbox, statistics
 from vh5d.service.catalog import Catalog, Source, connect
 from vh5d.service.notices import refusals
 from vh5d.service.rescan import walk
@@ -27,6 +27,7 @@ from vh5d.service.state import (
     known_states,
 )
 from vh5d.service.survey import Survey, newest, rows, survey
+from vh5d.service.upkeep import Upkeep
 
 #: Seconds without a word after which a watcher counts as dead.
 SILENT = 30.0
@@ -121,7 +122,7 @@ def running_service(
     service = find_service(directories, config, state)
     if service.broker is None:
         raise ServiceError("the service does not run", hint="start it: vh5d up")
-    return Catalog(connect(service.broker))
+    return Catalog(connect(service.broker), maps=service.config.names)
 
 
 def report(service: Service, *, everything: bool = True) -> dict[str, Any]:
@@ -151,24 +152,28 @@ def report(service: Service, *, everything: bool = True) -> dict[str, Any]:
 
 
 def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]:  # noqa: FBT001
-    catalog = Catalog(connect(broker))
+    catalog = Catalog(connect(broker), maps=config.names)
     found = survey(catalog.client)
     now = datetime.fromtimestamp(catalog.now()).astimezone()
-    count = found.states.total()
+    count, bad = found.states.total(), list(map(catalog.local, found.bad))
     if everything or count <= MOST_FAILURES + MOST_RECENT:
         listed = sorted(rows(catalog.client, _SHOWN[1:]))
-        sources = [dict(zip(_SHOWN, values, strict=True)) for values in listed]
+        sources = [_local(catalog, dict(zip(_SHOWN, values, strict=True))) for values in listed]
     else:
-        paths = [*found.bad[:MOST_FAILURES], *newest(catalog.client, MOST_RECENT)]
+        recent = map(catalog.local, newest(catalog.client, MOST_RECENT))
+        paths = [*bad[:MOST_FAILURES], *recent]
         sources = [_shown(source) for source in catalog.sources(dict.fromkeys(paths))]
     return {
         "at": _utc(now.timestamp()),
         "broker": "answers",
-        "roots": _roots(catalog.roots(), time.time()),
+        "roots": seen_roots(catalog.roots(), time.time()),
         "refused": refusals(catalog.client),
         "policies": [_policy(policy, catalog, found, now) for policy in config.policies],
         "states": dict(found.states),
-        "failures": [_failure(source) for source in catalog.sources(found.bad[:MOST_FAILURES])],
+        "failures": [_failure(source) for source in catalog.sources(bad[:MOST_FAILURES])],
+        "workers": catalog.roster.members("workers"),
+        "watchers": catalog.roster.members("watchers"),
+        "messages_waiting": outbox.waiting(catalog.client),
         "sources": sources,
         "queue": catalog.queue(),
     }
@@ -178,6 +183,7 @@ def _policy(policy: Policy, catalog: Catalog, found: Survey, now: datetime) -> d
     figures = statistics.read(catalog.client, policy.name, now)
     survey = found.of(policy.name)
     since = survey.waiting_since
+    upkeep = Upkeep(catalog.client, catalog.now).record(policy.name)
     return {
         "name": policy.name,
         "watch": list(policy.watch),
@@ -194,7 +200,16 @@ def _policy(policy: Policy, catalog: Catalog, found: Survey, now: datetime) -> d
         "stored_bytes": figures.stored_bytes,
         "last_success": _utc(figures.last_success),
         "last_change": _utc(figures.last_change),
+        "versions_dropped": figures.dropped,
+        "maintained": _utc(upkeep.ended),
+        "maintaining": upkeep.begun is not None and not upkeep.finished,
     }
+
+
+def _local(catalog: Catalog, source: dict[str, Any]) -> dict[str, Any]:
+    """A source with the names that this host has for its paths."""
+    names = {name: catalog.local(source[name]) for name in _NAMES if source[name]}
+    return source | names
 
 
 def _failure(source: Source) -> dict[str, Any]:
@@ -212,7 +227,7 @@ def _utc(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at is not None else None
 
 
-def _roots(told: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+def seen_roots(told: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
     """What was said last of each root on each host."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for root in sorted(told, key=lambda root: float(root["at"])):

@@ -20,7 +20,7 @@ def retry(catalog: Catalog, paths: Sequence[str] | None) -> list[dict[str, Any]]
         `path`, its state `before`, its `error`, and why it was `refused`, or None.
     """
     if paths is None:
-        bad = catalog.sources(survey(catalog.client).bad)
+        bad = catalog.sources(map(catalog.local, survey(catalog.client).bad))
         return [_again(catalog, source) for source in list(bad) if _failed(source)]
     known = {source.path: source for source in catalog.sources(paths)}
     return [_again(catalog, known.get(path) or Source(path=path)) for path in paths]

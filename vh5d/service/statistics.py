@@ -50,6 +50,8 @@ class Figures:
         By outcome.
     source_bytes, stored_bytes
         Of the versions that were made: the size of their files, and what the stores took in.
+    dropped, returned_bytes
+        Versions that retention dropped, and what came back of their space.
     today
         Versions since midnight.
     lags
@@ -63,6 +65,8 @@ class Figures:
     lag: Histogram
     source_bytes: int = 0
     stored_bytes: int = 0
+    dropped: int = 0
+    returned_bytes: int = 0
     today: int = 0
     last_success: float | None = None
     last_change: float | None = None
@@ -122,6 +126,14 @@ def count(
         pipeline.ltrim(f"{PREFIX}lags:{policy}", 0, SAMPLE - 1)
 
 
+def count_dropped(client: redis.Redis, policy: str, versions: int, nbytes: int) -> None:
+    """Retention dropped versions of a policy; `nbytes` of space came back."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hincrby(_tally(policy), "dropped", versions)
+    pipeline.hincrby(_tally(policy), "returned_bytes", nbytes)
+    pipeline.execute()
+
+
 def read(client: redis.Redis, policy: str, now: datetime) -> Figures:
     """The figures of a policy; `now`, aware, says which day it is."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -138,6 +150,8 @@ def read(client: redis.Redis, policy: str, now: datetime) -> Figures:
         lag=_histogram(tally, "lag"),
         source_bytes=int(tally.get("source_bytes", 0)),
         stored_bytes=int(tally.get("stored_bytes", 0)),
+        dropped=int(tally.get("dropped", 0)),
+        returned_bytes=int(tally.get("returned_bytes", 0)),
         today=sum(
             int(number)
             for day, found in zip(days, quarters, strict=True)

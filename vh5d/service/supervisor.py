@@ -28,12 +28,13 @@ from vh5d.service import logs
 from vh5d.service.broker import Broker
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import Child, Roles, arguments_for
-from vh5d.service.live import Introduction, Overview, View, count_states
+from vh5d.service.live import Introduction, Overview, View
 from vh5d.service.notices import Notices
 from vh5d.service.notify import Notifier
 from vh5d.service.reload import ConfigFile, what_needs_a_start
 from vh5d.service.signals import StopRequests
 from vh5d.service.state import Description, Held, describe, directory_for, hold, root_lock
+from vh5d.service.survey import survey
 
 TICK = 0.1
 #: Seconds for each child to end when asked to: a capture may be at work.
@@ -219,6 +220,11 @@ class Supervisor:
     def _start(self) -> None:
         if self._file is not None:
             self._file.start()
+        if self._plan.config.metrics is not None:
+            from vh5d.service import metrics
+
+            catalog = Catalog(connect(self._url))
+            metrics.begin(self._plan.config.metrics, catalog, lambda: self._plan.config)
         for child in self._children:
             child.start()
         self._heard = time.monotonic()
@@ -295,7 +301,7 @@ class Supervisor:
     def _look_at_catalog(self, now: float) -> None:
         try:
             queue = self._catalog.queue()
-            states = count_states(source.state for source in self._catalog.sources())
+            states = dict(survey(self._catalog.client).states)
         except redis.RedisError:
             self._overview_at = now + 1.0
             return
