@@ -254,20 +254,8 @@ class Campaign:
                 if status != 0:
                     self.figures.losses.append(f"{name} on {place.host.name} ended with {status}")
         self.figures.losses += self.truth.losses(self.directory)
-        self.figures.losses += self.not_once()
-
-    def not_once(self) -> list[str]:
-        """Settled states that do not have one version, and versions of what was none."""
-        problems = []
-        settled = Counter((each.path, each.size, each.mtime_ns) for each in self.truth.settled)
-        for path in self.truth.states:
-            versions = self.truth.versions(path)
-            self.figures.versions += len(versions)
-            kept = Counter((path, each.source_size, each.source_mtime_ns) for each in versions)
-            wanted = Counter({key: 1 for key in settled if key[0] == path})
-            problems += [f"{key}: {n} versions of it" for key, n in (kept - wanted).items()]
-            problems += [f"{key}: no version of it" for key in wanted - kept]
-        return problems
+        self.figures.versions, problems = not_once(self.truth)
+        self.figures.losses += problems
 
     def summary(self) -> str:
         figures = self.figures
@@ -285,6 +273,20 @@ class Campaign:
 
     def dump(self) -> str:
         return "\n".join(line for place in self.places for line in place.records())
+
+
+def not_once(truth: Truth) -> tuple[int, list[str]]:
+    """How many versions there are; settled states without one, and versions too many."""
+    problems, count = [], 0
+    settled = Counter((each.path, each.size, each.mtime_ns) for each in truth.settled)
+    for path in truth.states:
+        versions = truth.versions(path)
+        count += len(versions)
+        kept = Counter((path, each.source_size, each.source_mtime_ns) for each in versions)
+        wanted = Counter({key: 1 for key in settled if key[0] == path})
+        problems += [f"{key}: {n} versions too many" for key, n in (kept - wanted).items()]
+        problems += [f"{key}: no version of it" for key in wanted - kept]
+    return count, problems
 
 
 @contextlib.contextmanager

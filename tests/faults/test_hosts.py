@@ -1,29 +1,42 @@
-"""A watcher and a worker on hosts of their own, and a network that fails between them."""
+"""A watcher and a worker on hosts of their own, and a network that fails between them.
+
+The broker asks for a password and is reached through TLS only.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 
 import pytest
 
 from tests.e2e.test_up import kept, versions, write_h5py
 from tests.support.network import host
-from tests.support.roles import Role, server
+from tests.support.roles import Role, free_ports, make_certificates, server, tls_relay
 from tests.support.waiting import wait_for
 from vh5d.service.catalog import Catalog, connect
+
+PASSWORD = "of-two-hosts"
 
 
 @pytest.fixture
 def hosts(tmp_path, data):
     """A watcher's, a worker's, and the broker's address for each, all on one file system."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make certificates")
     with contextlib.ExitStack() as stack:
         network = [stack.enter_context(host(number)) for number in (11, 12)]
-        port = 20000 + int(network[0].name.split("-")[1]) % 20000
-        addresses = " ".join(each.gateway for each in network)
-        urls = [f"redis://{each.gateway}:{port}/0" for each in network]
-        settings = (f"bind {addresses}", "protected-mode no")
-        stack.enter_context(server(tmp_path, port, *settings, ready=urls[0]))
+        certificates = make_certificates(tmp_path, *(f"IP:{each.gateway}" for each in network))
+        (port,) = free_ports(1)
+        ready = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+        settings = ("bind 127.0.0.1", f"requirepass {PASSWORD}")
+        stack.enter_context(server(tmp_path, port, *settings, ready=ready))
+        urls = []
+        for each in network:
+            relay = tls_relay(each.gateway, certificates, ("127.0.0.1", port))
+            address = f"{each.gateway}:{stack.enter_context(relay)}"
+            urls.append(f"rediss://:{PASSWORD}@{address}/0?ssl_ca_certs={tmp_path}/ca.pem")
         yield network, urls
 
 
@@ -68,5 +81,9 @@ def test_a_host_that_loses_the_broker_goes_on_when_it_has_it_again(hosts, start,
     write_h5py(data / "after.h5")
     wait_for(lambda: kept(data / "after.h5", data), "a version after", timeout=60)
     assert all(role.process.poll() is None for role in roles.values())
+    with connect(urls[0]) as client:
+        roster = Catalog(client).roster
+        there = [roster.members(kind)[-1]["host"] for kind in ("watchers", "workers")]
+    assert there == [each.name for each in network]
     for name in ("before", "during", "after"):
         assert len(versions(data / f"{name}.h5", data)) == 1

@@ -52,6 +52,7 @@ def command(
         surroundings_of,
     )
     from vh5d.service.children import arguments_for
+    from vh5d.service.lock_reach import warn_of_locks
     from vh5d.service.maintainer import maintainer
     from vh5d.service.notify import Notifier
     from vh5d.service.signals import StopRequests
@@ -63,13 +64,14 @@ def command(
     settings, reading = chosen_settings(told, directories)
     url = chosen_broker(broker, settings)
     policies = {policy.name: policy for policy in settings.policies}
+    warn_of_locks(settings.policies)
     chosen = _chosen(queues, {policy.queue for policy in settings.policies})
     # Below `vh5d up` that one tells, of all its processes together.
     notifier = Notifier() if parent is None else Notifier({})
     several = concurrency or settings.workers
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
     surroundings = surroundings_of(ctx)
-    arguments = arguments_for(told.config_file, directories)
+    arguments = [*(["--json"] if told.json else []), *arguments_for(told.config_file, directories)]
     beside = maintainer(settings, url, arguments, surroundings)
     beside.start()
     status = run_worker(
