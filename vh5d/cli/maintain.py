@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,8 @@ def command(
     begin_role(told, parent)
     stop = StopRequests()
     stop.install()
-    os.nice(NICENESS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(NICENESS)
     settings, _ = chosen_settings(told, directories)
     policies = _chosen(settings.policies, names)
     catalog = Catalog(connect(chosen_broker(broker, settings)))

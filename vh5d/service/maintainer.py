@@ -121,7 +121,7 @@ def maintainer(
     broker
         Its address. The child finds it in its environment: a command line is everybody's to read.
     arguments
-        What the child is told of the configuration.
+        What the child is told of the configuration, and of how to log.
     surroundings
         The clock of the nights, and the child's program.
     """
@@ -135,7 +135,7 @@ def starter(broker: str, arguments: Sequence[str], program: Sequence[str] = HERE
     """Return what starts `vh5d maintain` as a child."""
 
     def start(policies: Sequence[str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", *program, "maintain", "--json", "--due"]
+        command = [sys.executable, "-P", *program, "maintain", "--due"]
         command += ["--parent", str(os.getpid())]
         command += [f"--policy={policy}" for policy in policies]
         return spawn([*command, *arguments], env={**os.environ, BROKER_VARIABLE: broker})
