@@ -20,7 +20,6 @@ from tests.support.waiting import wait_for
 from vh5d.policy import Config, Policy
 from vh5d.service import observer as observer_module
 from vh5d.service import sight as sight_module
-from vh5d.service import watcher as watcher_module
 from vh5d.service.canary import Habits
 from vh5d.service.catalog import Catalog
 from vh5d.service.signals import StopRequests
@@ -167,8 +166,9 @@ def watch(redis_client):
             self.append(path)
             return True
 
-    def start(root, **settings):
-        config = Config(policies=(Policy(name="p", watch=(str(root),), settle=0.1, max_wait=30.0),))
+    def start(root, poll_interval=5.0, **settings):
+        wanted = {"settle": 0.1, "max_wait": 30.0, "poll_interval": poll_interval}
+        config = Config(policies=(Policy(name="p", watch=(str(root),), **wanted),))
         asked, stop = Asked(), StopRequests()
         catalog = Catalog(redis_client)
         watcher = Watcher(config, catalog, asked, **settings)
@@ -187,8 +187,7 @@ def test_what_another_machine_writes_is_found_within_the_interval(watch, tmp_pat
     """An overlay's upper layer stands for the server: the kernel tells nothing of writes there."""
     with overlay(tmp_path) as (merged, behind):
         monkeypatch.setattr(sight_module, "_SHARED", sight_module.re.compile("overlay"))
-        monkeypatch.setattr(watcher_module, "OFTEN", 1.0)
-        watcher, asked, _ = watch(merged)
+        watcher, asked, _ = watch(merged, poll_interval=1.0)
         wait_for(lambda: watcher._health, "the first check")
         (seen,) = watcher._health.values()
         assert seen.sight == "polling"

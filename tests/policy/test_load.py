@@ -168,7 +168,9 @@ def test_datasets_that_count(path, counts):
 
 DURATION = "expected e.g. 500ms, 2s, 10m, 1h30m"
 BROKER = broker_address.EXPECTED
-TEMPLATE = "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy}"
+TEMPLATE = (
+    "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy} {date}"
+)
 POLICY = "policies:\n  - watch: /data\n    "
 
 WRONG = [
@@ -539,7 +541,7 @@ def test_the_schema_is_json_and_knows_every_key():
     found = schema()
     assert json.loads(json.dumps(found)) == found
     assert found["additionalProperties"] is False
-    assert found["required"] == ["policies"]
+    assert found["anyOf"] == [{"required": ["policies"]}, {"required": ["include"]}]
     assert found["$defs"]["Policy"]["required"] == ["watch"]
     assert set(found["$defs"]["Policy"]["properties"]) == set(Policy.model_fields)
     assert found["$defs"]["Policy"]["properties"]["settle"]["default"] == "2s"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,23 @@ def test_links_out_of_the_root_are_not_followed(data, tmp_path):
     assert one.root_of(data / "sub" / "run.h5") is None
 
 
+def test_links_within_the_root_are_not_if_the_policy_skips_them(data):
+    (data / "run.h5").touch()
+    (data / "latest.h5").symlink_to("run.h5")
+    (data / "sub").mkdir()
+    (data / "other").symlink_to("sub")
+    (data / "sub" / "a.h5").touch()
+    one = policy(str(data), symlinks="skip")
+    assert one.matches(data / "run.h5")
+    assert one.matches(data / "sub" / "a.h5")
+    assert not one.matches(data / "latest.h5")
+    assert not one.matches(data / "other" / "a.h5")
+    assert policy(str(data / "latest.h5"), symlinks="skip").matches(data / "latest.h5")
+    root = data.parent / "root"
+    root.symlink_to(data)
+    assert policy(str(root), symlinks="skip").matches(root / "run.h5")
+
+
 def test_links_within_the_root_are(data):
     (data / "run.h5").touch()
     (data / "latest.h5").symlink_to("run.h5")
@@ -216,3 +234,44 @@ def test_no_configuration_at_all(data, monkeypatch):
     assert config.policy_for(odd / "run.h5") is config.policies[0]
     assert config.policy_for(data / "a" / "run.h5") is config.policies[0]
     assert config.policy_for(data / "20245" / "run.h5") is None
+
+
+def test_a_store_keeps_the_date_that_it_was_begun_for(data, tmp_path):
+    one = policy(str(data), store=f"{tmp_path}/kept/{{date}}/{{path}}")
+    source = data / "a" / "run.h5"
+    source.parent.mkdir()
+    source.touch()
+    os.utime(source, (0, 86400 * 365))
+    first = one.store_for(source)
+    assert first == tmp_path / "kept" / time.strftime("%Y-%m-%d", time.localtime(86400 * 365)) / (
+        "a/run.h5"
+    )
+    os.utime(source, (0, 86400 * 400))
+    assert one.store_for(source) != first
+    first.parent.mkdir(parents=True)
+    first.touch()
+    assert one.store_for(source) == first, "there now"
+    (tmp_path / "kept" / "not-a-date" / "a").mkdir(parents=True)
+    later = tmp_path / "kept" / "2020-01-01" / "a"
+    later.mkdir(parents=True)
+    (later / "run.h5").touch()
+    assert one.store_for(source) == first, "the oldest of several"
+    source.unlink()
+    assert one.store_for(source) == first
+    assert one.is_store(first)
+    assert not one.is_store(tmp_path / "kept" / "other" / "a" / "run.h5")
+    assert one.store_for(data / "none.h5").parent.name == time.strftime("%Y-%m-%d")
+
+
+def test_a_date_may_be_anywhere_in_a_template(data, tmp_path):
+    one = policy(str(data), store=f"{tmp_path}/kept/{{path}}/{{date}}-{{stem}}-{{date}}.vh5")
+    source = data / "run.h5"
+    source.touch()
+    store = one.store_for(source)
+    day = time.strftime("%Y-%m-%d")
+    assert store == tmp_path / "kept" / "run.h5" / f"{day}-run-{day}.vh5"
+    older = store.with_name("2020-02-02-run-2020-02-02.vh5")
+    older.parent.mkdir(parents=True)
+    older.touch()
+    store.with_name("2020-01-01-run-2020-01-02.vh5").touch()
+    assert one.store_for(source) == older

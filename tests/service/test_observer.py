@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.limits import QUEUED_EVENTS, lowered
 from tests.support.waiting import wait_for
+from vh5d.policy import Policy
 from vh5d.service import observer as observer_module
 from vh5d.service.canary import Habits
 from vh5d.service.inbox import Batch, Inbox, Kind
 from vh5d.service.observer import DirectoryObserver
-from vh5d.service.roots import Root
+from vh5d.service.roots import Root, roots_of
 from vh5d.service.sight import Sight
 
 #: Quick, but not so quick that a busy machine loses a canary.
@@ -176,7 +177,7 @@ def test_a_root_that_was_replaced_is_watched_anew(watching, root):
 
 def test_a_dead_observer_is_replaced(watching, root):
     observer, heard = watching
-    native = observer._native or observer._poller
+    (native,) = observer._observers()
     native.stop()
     native.join()
     assert observer.check()
@@ -366,3 +367,52 @@ def test_directories_without_a_watch_are_found_after_a_second_look(inotify, root
     assert sight(observer) is Sight.POLLING
     observer.audit(inodes(root, watched))
     assert sight(observer) is Sight.EVENTS
+
+
+def test_a_root_is_polled_as_its_policy_says(root):
+    inbox = Inbox()
+    observer = DirectoryObserver(
+        [Root(root, method="polling", interval=0.05)], inbox, ours, habits=QUICK
+    )
+    observer.start()
+    heard = Heard(inbox)
+    try:
+        assert observer.health()[0].sight is Sight.POLLING
+        assert observer.health()[0].reason == "as the policy says"
+        assert [each.timeout for each in observer._pollers.values()] == [0.05]
+        (root / "a.h5").write_bytes(b"x")
+        wait_for(lambda: heard.kind(root / "a.h5"), "a file")
+        assert observer.check() is False
+    finally:
+        observer.stop()
+
+
+def test_policies_that_share_a_root_watch_it_as_the_one_that_wants_most(root):
+    def policy(name, **settings):
+        return Policy(name=name, watch=(str(root),), **settings)
+
+    (one,) = roots_of(
+        [
+            policy("a", observer="inotify", poll_interval=9.0, store="/kept/{path}"),
+            policy("b", observer="polling", poll_interval=7.0),
+        ]
+    )
+    assert one == Root(root, nest=True, method="polling", interval=7.0)
+
+
+def test_inotify_alone_is_not_helped_out(root, monkeypatch):
+    """A shared file system is trusted, and looked at by the rescan only."""
+    monkeypatch.setattr(observer_module, "shared_file_system", lambda _path: "nfs4")
+    for method, places, sight_ in (
+        ("auto", {root}, Sight.POLLING),
+        ("inotify", set(), Sight.EVENTS),
+    ):
+        observer = DirectoryObserver([Root(root, method=method)], Inbox(), ours, habits=QUICK)
+        observer.start()
+        try:
+            assert observer.due(10.0) == places
+            assert observer.due(10.5) == set()
+            assert observer.due(11.0) == places
+            assert sight(observer) is sight_
+        finally:
+            observer.stop()

@@ -85,6 +85,7 @@ class PathPattern:
     regex: re.Pattern[str]
     absolute: bool
     name_only: bool
+    text: str = ""
 
     @classmethod
     def parse(cls, pattern: str, *, ignore_case: bool = False) -> PathPattern:
@@ -94,7 +95,7 @@ class PathPattern:
             message = f"{pattern!r} is not a glob: nothing is left of it"
             raise ValueError(message)
         regex = compile_glob(body, ignore_case=ignore_case)
-        return cls(regex, absolute=body.startswith("/"), name_only="/" not in body)
+        return cls(regex, absolute=body.startswith("/"), name_only="/" not in body, text=pattern)
 
     def matches(self, root: PurePath, relative: PurePosixPath) -> bool:
         """Whether the file at `root` / `relative` is meant."""

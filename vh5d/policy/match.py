@@ -87,20 +87,29 @@ class WatchEntry:
 
 @dataclass(frozen=True)
 class Matcher:
-    """The ``watch``, ``include`` and ``exclude`` of a policy, compiled."""
+    """The ``watch``, ``include``, ``exclude`` and ``symlinks`` of a policy, compiled."""
 
     entries: tuple[WatchEntry, ...]
     include: tuple[PathPattern, ...]
     exclude: tuple[PathPattern, ...]
+    links: bool = True
 
     @classmethod
-    def build(cls, watch: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> Matcher:
-        """Compile; ValueError as of `compile_glob`."""
+    def build(
+        cls,
+        watch: Sequence[str],
+        include: Sequence[str],
+        exclude: Sequence[str],
+        *,
+        links: bool = True,
+    ) -> Matcher:
+        """Compile; ValueError as of `compile_glob`. `links`: symbolic links may be meant."""
         return cls(
             tuple(WatchEntry.parse(text) for text in watch),
             # A file called RUN.H5 is meant by *.h5; to leave out must be said exactly.
             tuple(PathPattern.parse(text, ignore_case=True) for text in include),
             tuple(PathPattern.parse(text) for text in exclude),
+            links,
         )
 
     @property
@@ -135,9 +144,11 @@ class Matcher:
     def matches(self, path: Path) -> bool:
         """Whether the file at `path` is to be kept, going by its name."""
         found = self.locate(path)
-        if found is None or self._never(found):
+        if found is None or self.never(found) is not None:
             return False
         if any(pattern.matches_within(found.root, found.relative) for pattern in self.exclude):
+            return False
+        if not self.links and not found.named and _is_link(path, found):
             return False
         return found.named or any(p.matches(found.root, found.relative) for p in self.include)
 
@@ -150,15 +161,23 @@ class Matcher:
             return True
         return any(pattern.matches_within(found.root, found.relative) for pattern in self.exclude)
 
-    def _never(self, found: Located) -> bool:
-        """Whether it is ours, or hidden: what programs write before they rename."""
+    def never(self, found: Located) -> str | None:
+        """Why it is never meant: ours, or hidden, as what programs write before they rename."""
         if STORE_DIRECTORY in (found.root / found.relative).parts:
-            return True
+            return f"stores are in {STORE_DIRECTORY}"
         if found.named:
-            return False
-        hidden = any(part.startswith(".") for part in found.relative.parts)
-        return hidden or found.relative.name.endswith(_OURS)
+            return None
+        if any(part.startswith(".") for part in found.relative.parts):
+            return "hidden files, and those in hidden directories, are left alone"
+        if found.relative.name.endswith(_OURS):
+            return f"files that end in {' or '.join(_OURS)} are left alone"
+        return None
 
 
 def _within(real: str, root: Path) -> bool:
     return real.startswith(os.path.realpath(root).rstrip("/") + "/")
+
+
+def _is_link(path: Path, found: Located) -> bool:
+    """Whether a symbolic link below the root leads to it, or it is one."""
+    return Path(os.path.realpath(path)) != Path(os.path.realpath(found.root)) / found.relative

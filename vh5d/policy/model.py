@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Collection, Sequence
-from datetime import time
+from datetime import datetime, time
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
@@ -114,7 +114,7 @@ class Policy(Settings):
         return any(self.template.pattern(root, self.name).fullmatch(text) for root in self.roots)
 
     def store_for(self, path: Path) -> Path:
-        """Return the store of the source at `path`.
+        """Return the store of the source at `path`; with ``{date}``, the one that it has.
 
         Raises
         ------
@@ -125,12 +125,17 @@ class Policy(Settings):
         if found is None:
             message = f"{path}: not below a directory that policy {self.name!r} watches"
             raise UsageError(message, hint=f"it watches {', '.join(self.watch)}")
-        return self.template.render(found.root, found.relative, self.name)
+        place = (found.root, found.relative, self.name)
+        if "date" not in self.template.fields:
+            return self.template.render(*place)
+        dates = self.template.dates(*place)
+        return self.template.render(*place, dates[0] if dates else _day_of(path))
 
     @cached_property
     def matcher(self) -> Matcher:
-        """`watch`, `include` and `exclude`, compiled."""
-        return Matcher.build(self.watch, self.include, self.exclude)
+        """`watch`, `include`, `exclude` and `symlinks`, compiled."""
+        links = self.symlinks == "inside"
+        return Matcher.build(self.watch, self.include, self.exclude, links=links)
 
     @cached_property
     def template(self) -> StoreTemplate:
@@ -274,7 +279,19 @@ def schema() -> dict[str, Any]:
     schema = Config.model_json_schema()
     del schema["properties"]["defaults"]["default"]
     schema["$defs"]["Policy"]["required"] = ["watch"]  # a name is made from it
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["policies"]}, {"required": ["include"]}]
     return schema
+
+
+def _day_of(path: Path) -> str:
+    """Return the day of a file's last change, in local time; of a file that is not there, today."""
+    try:
+        changed = path.stat().st_mtime
+    except OSError:
+        changed = None
+    found = datetime.fromtimestamp(changed).astimezone() if changed else datetime.now().astimezone()
+    return f"{found:%Y-%m-%d}"
 
 
 def _merged_blocks(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import Formatter
 
-EXPECTED = "expected e.g. {root}/.vh5d/{path}; fields are {root} {path} {name} {stem} {policy}"
-FIELDS = ("root", "path", "name", "stem", "policy")
+FIELDS = ("root", "path", "name", "stem", "policy", "date")
+EXPECTED = (
+    "expected e.g. {root}/.vh5d/{path}; "
+    f"fields are {' '.join(f'{{{field}}}' for field in FIELDS)}"
+)
 _SLOT = "\0{}\0"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 def anchored(text: str, base: Path) -> str:
@@ -28,7 +32,7 @@ class StoreTemplate:
 
     ``{root}`` is the watched directory, ``{path}`` the source's path below it,
     ``{name}`` its last part, ``{stem}`` that without the suffix, ``{policy}`` the
-    policy's name.
+    policy's name, ``{date}`` the day that the store was begun for.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -60,7 +64,7 @@ class StoreTemplate:
         """Which fields it has."""
         return frozenset(name for _, name in self.parts if name is not None)
 
-    def render(self, root: Path, relative: PurePosixPath, policy: str) -> Path:
+    def render(self, root: Path, relative: PurePosixPath, policy: str, date: str = "") -> Path:
         """Return the store of the source at `root` / `relative`."""
         return Path(
             self._fill(
@@ -70,13 +74,33 @@ class StoreTemplate:
                     "name": relative.name,
                     "stem": relative.stem,
                     "policy": policy,
+                    "date": date,
                 }
             )
         )
 
+    def dates(self, root: Path, relative: PurePosixPath, policy: str) -> list[str]:
+        """Return the dates for which the source at `root` / `relative` has a store, oldest first.
+
+        A store stays where it is: its date is looked up, among the directories (or files) that
+        have one in their names.
+        """
+        slot = _SLOT.format("date")
+        whole = Path(str(self.render(root, relative, policy, slot)))
+        at = next(i for i, part in enumerate(whole.parts) if slot in part)
+        above, part = Path(*whole.parts[:at]), whole.parts[at]
+        dated = re.compile(re.escape(part).replace(re.escape(slot), f"({_DATE})", 1))
+        dated = re.compile(dated.pattern.replace(re.escape(slot), r"\1"))
+        try:
+            names = sorted(each.name for each in above.iterdir())
+        except OSError:
+            return []
+        dates = [found[1] for found in map(dated.fullmatch, names) if found]
+        return sorted(date for date in dates if self.render(root, relative, policy, date).is_file())
+
     def family(self, root: Path, policy: str) -> str:
         """Return the path of every store below `root`, with a slot for what a source decides."""
-        slots = {name: _SLOT.format(name) for name in ("path", "name", "stem")}
+        slots = {name: _SLOT.format(name) for name in ("path", "name", "stem", "date")}
         return self._fill({"root": str(root).rstrip("/"), "policy": policy, **slots})
 
     def pattern(self, root: Path, policy: str) -> re.Pattern[str]:
@@ -85,6 +109,7 @@ class StoreTemplate:
         text = text.replace(re.escape(_SLOT.format("path")), ".+")
         for name in ("name", "stem"):
             text = text.replace(re.escape(_SLOT.format(name)), "[^/]+")
+        text = text.replace(re.escape(_SLOT.format("date")), _DATE)
         return re.compile(text, re.DOTALL)
 
     def _fill(self, values: Mapping[str, str]) -> str:

@@ -159,7 +159,8 @@ class DirectoryObserver:
         }
         self._watches: dict[Path, list[ObservedWatch]] = {}
         self._native: BaseObserver | None = None
-        self._poller: BaseObserver | None = None
+        self._pollers: dict[float, BaseObserver] = {}
+        self._asked_to_poll = polling
         self._why_polling = "as asked" if polling else None
         self._short = False
         self._clock = time.monotonic
@@ -193,7 +194,7 @@ class DirectoryObserver:
         bool
             Something was mended; the places it concerns are in the inbox.
         """
-        if not all(each.is_alive() for each in (self._native, self._poller) if each is not None):
+        if not all(each.is_alive() for each in self._observers()):
             log.warning("an observer died, starting another")
             self._restart()
             return True
@@ -215,8 +216,7 @@ class DirectoryObserver:
 
     def ailment(self) -> str | None:
         """What a start of the whole process might cure; None: nothing."""
-        observers = (self._native, self._poller)
-        if not all(each.is_alive() for each in observers if each is not None):
+        if not all(each.is_alive() for each in self._observers()):
             return "an observer died"
         ailments = (each.canary.ailment() for each in self._watched.values())
         return next(filter(None, ailments), None)
@@ -233,6 +233,15 @@ class DirectoryObserver:
     def unheard(self) -> set[Path]:
         """Directories that events do not tell everything of: to be looked at often."""
         return {place for each in self._watched.values() for place in each.unheard()}
+
+    def due(self, now: float) -> set[Path]:
+        """Those of `unheard` that are to be looked at now; `now`: in seconds, of any beginning."""
+        places: set[Path] = set()
+        for each in self._watched.values():
+            if now - each.looked_at >= (each.root.interval or POLLING_PAUSE):
+                each.looked_at = now
+                places |= each.unheard()
+        return places
 
     def unwatched_roots(self) -> list[Path]:
         """Roots that are not there or cannot be watched."""
@@ -317,11 +326,12 @@ class DirectoryObserver:
             self._native = native
 
     def _stop_observers(self) -> None:
-        for observer in (self._native, self._poller):
-            if observer is not None and observer.is_alive():
+        for observer in self._observers():
+            if observer.is_alive():
                 observer.stop()
                 observer.join(timeout=5.0)
-        self._native = self._poller = None
+        self._native = None
+        self._pollers.clear()
         self._watches.clear()
         for each in self._watched.values():
             each.watched = False
@@ -329,12 +339,18 @@ class DirectoryObserver:
     def _watch(self, each: WatchedRoot, found: Identity) -> None:
         path = each.root.path
         each.shared = shared_file_system(Path(os.path.realpath(path)))
-        each.reason, each.polled = self._why_polling, self._native is None
-        if self._native is not None and not self._schedule(each, self._native):
+        before, method = each.reason, each.root.method
+        each.reason = "as the policy says" if method == "polling" else self._why_polling
+        each.polled = method == "polling" or self._native is None
+        if not each.polled and self._native is not None and not self._schedule(each, self._native):
             each.polled = True
-            log.error("cannot be watched, polling it", path=str(path), error=each.reason)
-        if each.polled and not self._schedule(each, self._polling_observer()):
-            log.error("cannot be watched", path=str(path), error=each.reason)
+            if method == "auto":
+                log.error("cannot be watched, polling it", path=str(path), error=each.reason)
+        if each.polled and (
+            method == "inotify" or not self._schedule(each, self._polling_observer(each.root))
+        ):
+            if each.reason != before:
+                log.error("cannot be watched", path=str(path), error=each.reason)
             return
         each.mount = each.mount or each.canary.mount
         each.canary.begin_anew(found)
@@ -358,17 +374,22 @@ class DirectoryObserver:
         each.watched = True
         return True
 
-    def _polling_observer(self) -> BaseObserver:
-        if self._poller is None:
-            self._poller = PollingObserver(timeout=POLLING_PAUSE)
-            self._poller.start()
-        return self._poller
+    def _polling_observer(self, root: Root) -> BaseObserver:
+        asked = root.method == "polling" or not self._asked_to_poll
+        pause = (root.interval or POLLING_PAUSE) if asked else POLLING_PAUSE
+        if pause not in self._pollers:
+            self._pollers[pause] = PollingObserver(timeout=pause)
+            self._pollers[pause].start()
+        return self._pollers[pause]
+
+    def _observers(self) -> list[BaseObserver]:
+        return [*([self._native] if self._native is not None else []), *self._pollers.values()]
 
     def _drop(self, each: WatchedRoot) -> None:
         log.warning("watch lost", path=str(each.root.path))
         for watch in self._watches.pop(each.root.path):
-            for observer in (self._native, self._poller):
-                if observer is not None and watch in {each.watch for each in observer.emitters}:
+            for observer in self._observers():
+                if watch in {each.watch for each in observer.emitters}:
                     observer.unschedule(watch)
         each.watched, each.unwatched = False, frozenset()
         each.canary.begin_anew(None)
@@ -376,8 +397,7 @@ class DirectoryObserver:
     def _emits(self, each: WatchedRoot) -> bool:
         alive = {
             emitter.watch
-            for observer in (self._native, self._poller)
-            if observer is not None
+            for observer in self._observers()
             for emitter in observer.emitters
             if emitter.is_alive()
         }

@@ -137,7 +137,7 @@ class ConfigFile:
 
 def what_needs_a_start(old: Config, new: Config) -> str | None:
     """Why `new` cannot take the place of `old` in a running service; None: it can."""
-    changed = [key for key in ("broker", "state") if getattr(old, key) != getattr(new, key)]
+    changed = [key for key in ("broker", "state", "path_maps") if getattr(old, key) != getattr(new, key)]
     if not changed:
         return None
     keys = " and ".join(changed)

@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from vh5d.service.canary import Canary
+from vh5d.policy import Policy
+from vh5d.service.canary import NEST, Canary
 from vh5d.service.presence import Identity
 from vh5d.service.sight import RootHealth, Sight
+
+#: How changes below a directory are noticed.
+Method = Literal["auto", "inotify", "polling"]
 
 
 @dataclass(frozen=True)
 class Root:
-    """A directory to watch; `nest`: stores are kept in its `.vh5d`, and a canary may be."""
+    """A directory to watch; `nest`: stores are kept in its `.vh5d`, and a canary may be.
+
+    `interval`: seconds between two looks where changes are polled for; None: as the observer does.
+    """
 
     path: Path
     recursive: bool = True
     nest: bool = False
+    method: Method = "auto"
+    interval: float | None = None
+
+
+def roots_of(policies: Iterable[Policy]) -> list[Root]:
+    """Each directory that is watched once: all of it if any policy wants so, as often as any does.
+
+    Where policies differ in how, whoever wants to poll does.
+    """
+    roots: dict[Path, Root] = {}
+    for policy in policies:
+        nest = policy.store.startswith(f"{{root}}/{NEST}/")
+        for path, recursive in ((each.path, each.recursive) for each in policy.watched):
+            one = Root(path, recursive, nest, policy.observer, policy.poll_interval)
+            roots[path] = _together(roots.get(path, one), one)
+    return list(roots.values())
+
+
+def _together(a: Root, b: Root) -> Root:
+    methods: tuple[Method, ...] = ("polling", "auto", "inotify")
+    return Root(
+        a.path,
+        a.recursive or b.recursive,
+        a.nest or b.nest,
+        min(a.method, b.method, key=methods.index),
+        min(a.interval or math.inf, b.interval or math.inf),
+    )
 
 
 @dataclass
@@ -37,6 +74,8 @@ class WatchedRoot:
         Whether something was mounted there when it began to be watched.
     lost
         Whether the last canary was not heard of.
+    looked_at
+        When its places that are not heard of were last looked at.
     """
 
     root: Root
@@ -48,6 +87,7 @@ class WatchedRoot:
     unwatched: frozenset[Path] = frozenset()
     mount: bool = False
     lost: bool = False
+    looked_at: float = -math.inf
 
     def present(self) -> Identity | None:
         """Which directory it is; None: it is not there, or what was mounted there is not."""
@@ -57,7 +97,7 @@ class WatchedRoot:
         """Directories that events do not tell everything of, as far as they can be looked at."""
         if self.canary.hangs() or self.present() is None:
             return frozenset()
-        if self.shared or not self.watched or self.canary.lost():
+        if self._behind or not self.watched or self.canary.lost():
             return frozenset([self.root.path])
         return self.unwatched
 
@@ -78,10 +118,15 @@ class WatchedRoot:
             return RootHealth(path, Sight.BLIND, "events do not arrive")
         return None
 
+    @property
+    def _behind(self) -> bool:
+        """Whether other machines write here, and somebody minds."""
+        return self.shared is not None and self.root.method != "inotify"
+
     def _seen(self) -> tuple[Sight, str | None]:
         if self.polled:
             return Sight.POLLING, self.reason
-        if self.shared:
+        if self._behind:
             return Sight.POLLING, f"{self.shared}: other machines write unheard"
         if self.unwatched:
             limit = "over the limit of inotify watches"

@@ -188,12 +188,12 @@ class Supervisor:
         taken: dict[Path, Held] = {}
         try:
             for root in plan.roots:
-                lock = plan.lock_of(root)
-                if lock in {*self._locks, *taken} or not ask(root.is_dir, otherwise=False):
+                if root in self._locks or not ask(root.is_dir, otherwise=False):
                     continue
+                lock = plan.lock_of(root)
                 if lock.is_relative_to(root):
                     refuse_links(lock, root)
-                taken[lock] = hold(lock, f"{root} is watched already", hint=_ROOT_HINT)
+                taken[root] = hold(lock, f"{root} is watched already", hint=_ROOT_HINT)
         except VH5DError:
             for held in taken.values():
                 held.release()
@@ -201,8 +201,8 @@ class Supervisor:
         return taken
 
     def _release_roots(self, still_wanted: Collection[Path]) -> None:
-        for lock in set(self._locks).difference(still_wanted):
-            self._locks.pop(lock).release()
+        for root in set(self._locks).difference(still_wanted):
+            self._locks.pop(root).release()
 
     def _describe(self) -> None:
         describe(
@@ -274,8 +274,7 @@ class Supervisor:
             self._file.refuse(reason)
             return
         self._locks.update(taken)
-        wanted = {plan.lock_of(root) for root in plan.roots}
-        self._release_roots(wanted)
+        self._release_roots(plan.roots)
         self._plan = plan
         self._roles.follow(found)
         self._file.accept(found)

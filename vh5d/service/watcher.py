@@ -20,7 +20,7 @@ import structlog
 from vh5d.errors import BrokerError
 from vh5d.hdf5.writers import WriterState, writers
 from vh5d.policy import Config, Policy
-from vh5d.service.canary import NEST, Habits
+from vh5d.service.canary import Habits
 from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR, Catalog
 from vh5d.service.growing import Growing, after_death, is_shared
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
@@ -29,7 +29,7 @@ from vh5d.service.observer import HABITS, DirectoryObserver
 from vh5d.service.presence import is_absent, was_deleted
 from vh5d.service.pulse import LifeSigns, Pulse
 from vh5d.service.queues import Priority
-from vh5d.service.roots import Root
+from vh5d.service.roots import roots_of
 from vh5d.service.roster import identity
 from vh5d.service.settle import Settle, Timing
 from vh5d.service.sight import RootHealth, Sight
@@ -42,9 +42,7 @@ GATHER = 0.02
 AT_ONCE = 200
 #: Seconds between two looks at the observer's health, the retry set, a broker that failed.
 HEALTH_PAUSE = 1.0
-#: Seconds between two looks at places that events do not tell everything of, and the part of the
-#: time that these looks may take.
-OFTEN = 5.0
+#: The part of the time that looks at places that events do not tell everything of may take.
 OFTEN_SHARE = 0.2
 #: Seconds between two words on roots to the catalog, on a broker that is away to the log.
 TELL_PAUSE = 5.0
@@ -123,7 +121,8 @@ class Watcher:
         self._hung: list[Path] = []
         now = self._clock()
         self._check = _Alarm(HEALTH_PAUSE, now)
-        self._often = _Alarm(OFTEN, now + OFTEN)
+        often = min(policy.poll_interval for policy in config.policies)
+        self._often = _Alarm(often, now + often)
         self._tell = _Alarm(TELL_PAUSE, now)
         self._say = _Alarm(SAY_PAUSE, now)
         self._retry = _Alarm(RETRY_PAUSE, now)
@@ -133,7 +132,7 @@ class Watcher:
         self._pulse = Pulse(clock=self._clock)
         self._looks = Looks(catalog, config, self.inbox, self._clock)
         self._observer = DirectoryObserver(
-            _roots(config.policies), self.inbox, self._ignored, polling=polling, habits=habits
+            roots_of(config.policies), self.inbox, self._ignored, polling=polling, habits=habits
         )
 
     def run(self, stop: StopRequests, signs: LifeSigns | None = None) -> None:
@@ -145,13 +144,13 @@ class Watcher:
             To be told when it watches, and when it ends.
         """
         self._observer.start()
-        log.info("watching", roots=[str(root.path) for root in _roots(self._config.policies)])
+        log.info("watching", roots=[str(root.path) for root in roots_of(self._config.policies)])
         for path in self._observer.unwatched_roots():
             log.warning("not there, to be watched when it is", path=str(path))
         self._pulse.beat()
         if signs is not None:
             signs.begin(
-                "watching " + ", ".join(str(root.path) for root in _roots(self._config.policies))
+                "watching " + ", ".join(str(root.path) for root in roots_of(self._config.policies))
             )
         try:
             while not stop.is_set():
@@ -177,8 +176,8 @@ class Watcher:
         if self._rescan.rings(now):
             self._looks.want_everything()
         if self._often.rings(now):
-            self._looks.want(self._observer.unheard())
-            self._often.at = now + max(OFTEN, self._looks.seconds / OFTEN_SHARE)
+            self._looks.want(self._observer.due(now))
+            self._often.at = now + max(self._often.pause, self._looks.seconds / OFTEN_SHARE)
         if now - self._broker_failed_at >= BROKER_PAUSE:
             self._with_broker(now)
         self._choose(self._clock())
@@ -268,7 +267,7 @@ class Watcher:
         self._settle.moved(source, path, at, timing)
         self._growing.forget(source)
         self._causes.pop(source, None)
-        if self._config.policy_for(source) is not None:
+        if self._config.policy_for(source) == policy:
             self._tell_catalog(lambda: self._catalog.moved(source, path, policy.name))
 
     def _gone(self, path: Path) -> None:
@@ -478,15 +477,3 @@ class Watcher:
         self._broker_away_since = None
         self._lost.at = self._clock()
         self._looks.want_everything()
-
-
-def _roots(policies: Iterable[Policy]) -> list[Root]:
-    """Each directory once, recursive if any policy wants it so."""
-    recursive: dict[Path, bool] = {}
-    nests: set[Path] = set()
-    for policy in policies:
-        for watched in policy.watched:
-            recursive[watched.path] = recursive.get(watched.path, False) or watched.recursive
-            if policy.store.startswith(f"{{root}}/{NEST}/"):
-                nests.add(watched.path)
-    return [Root(path, wide, nest=path in nests) for path, wide in recursive.items()]
