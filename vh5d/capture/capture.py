@@ -79,6 +79,7 @@ def capture(
             kept_as=job.kept_as,
             warnings=(*job.warnings, *_recovery_note(transaction)),
             read_bytes=job.read_bytes,
+            companions=job.companions,
         )
 
 

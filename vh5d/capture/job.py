@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from vh5d.capture.carry import Last, known_pieces
+from vh5d.capture.companions import foreign_files
 from vh5d.capture.hashing import Kept, Progress, keep
 from vh5d.capture.options import CaptureOptions, KeptAs
 from vh5d.capture.parsed import Scan
@@ -20,6 +21,7 @@ from vh5d.capture.throttle import Throttle
 from vh5d.capture.watchful import WatchfulSource
 from vh5d.store import layout
 from vh5d.store.blueprint import blueprint
+from vh5d.store.companions import Companion, read_companions, write_companions
 from vh5d.store.images import Image, SourceFacts, read_image, write_image
 from vh5d.store.pieces import Pieces, digest
 from vh5d.store.transaction import Transaction
@@ -39,7 +41,7 @@ class Job:
 
     Attributes
     ----------
-    kept_as, warnings, read_bytes
+    kept_as, warnings, read_bytes, companions
         As of `CaptureResult`, once it ran.
     """
 
@@ -52,6 +54,7 @@ class Job:
     warnings: tuple[str, ...] = ()
     read_bytes: int = 0
     rewrites: bool = False
+    companions: tuple[Companion, ...] = ()
 
     def run(self, clock: Callable[[], datetime]) -> str | None:
         """Make a version durable, and return its name; None when nothing that counts changed."""
@@ -60,6 +63,7 @@ class Job:
             self.kept_as, self.warnings = found.kept_as, found.problems
             kept = self._keep(found)
             checksum = digest(self.source.size, found.tiling.pieces, kept.hashes)
+            self._follow(found)
             if self._is_known(found, checksum):
                 self.source.check_at_rest()
                 return None
@@ -73,6 +77,7 @@ class Job:
             image = _image(self._facts(checksum, found), found, kept, staged)
             group = write_image(transaction, version, image, self.previous)
             self.warnings += tuple(keep_aside(found, group))
+            write_companions(transaction, group, self.companions, self.previous)
             group.attrs["bytes_added"] = transaction.bytes_added
             transaction.finish_version(version, previous=self.previous, timestamp=timestamp)
             self.source.check_at_rest()
@@ -104,7 +109,32 @@ class Job:
             and facts is not None
             and facts.kept_as != "content"
             and facts.digest == checksum
+            and not self._other_companions
         )
+
+    def _follow(self, found: Scan) -> None:
+        """Have the files kept that this one leads to."""
+        if self.options.follow is None or found.parsed is None:
+            return
+        for path in foreign_files(found.parsed, self.source.path.absolute()):
+            kept = self.options.follow(path)
+            if isinstance(kept, str):
+                self.warnings += (f"{path}: not followed: {kept}",)
+            else:
+                self.companions += (kept,)
+
+    @cached_property
+    def _other_companions(self) -> bool:
+        """Whether the version goes with other states of other files than the one before.
+
+        Their content counts, not their versions: two files that lead to each other would never
+        come to rest.
+        """
+        if self.options.follow is None or self.before is None:
+            return False
+        known = read_companions(self.transaction.file, self.previous)
+        now = {(each.path, each.digest) for each in self.companions}
+        return now != {(each.path, each.digest) for each in known}
 
     def _stage(self, found: Scan, kept: Kept, version: str) -> StagedTree:
         # Bytes that are not kept do not count; nor those of what does not count.
@@ -112,6 +142,7 @@ class Job:
         became_exact = (
             found.exact and self.before is not None and self.before.facts.kept_as == "content"
         )
+        in_any_case = became_exact or self._other_companions
         return stage_tree(
             self.transaction,
             found,
@@ -119,8 +150,8 @@ class Job:
             version,
             self.previous,
             self.before,
-            always=all_bytes or became_exact,
-            counts=None if became_exact else self.options.counts,
+            always=all_bytes or in_any_case,
+            counts=None if in_any_case else self.options.counts,
         )
 
     def _name(self, timestamp: datetime) -> str:

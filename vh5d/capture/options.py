@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from vh5d.store.companions import Companion
+
 Compression = Literal["auto", "keep", "none", "zstd"]
 Significant = Literal["bytes", "content"]
 Busy = Literal["refuse", "try", "swmr"]
@@ -34,6 +36,10 @@ class CaptureOptions:
     counts
         Takes the full path of an object; whether a change of it makes a version. None: any does,
         and any change of bytes. Whatever counts, a version has everything.
+    follow
+        Takes the path of a file that the source leads to (by external links, virtual datasets,
+        external storage); keeps it, and returns what it kept, or why it does not. None: such
+        files are not looked at. A change of one makes a version of the source.
     version_name
         Takes the version's number and its time, and returns its name; None: v1, v2, ….
     file_size
@@ -59,6 +65,7 @@ class CaptureOptions:
     busy: Busy = "refuse"
     exact: bool = True
     counts: Callable[[str], bool] | None = None
+    follow: Callable[[Path], Companion | str] | None = None
     version_name: Callable[[int, datetime], str] | None = None
     file_size: int | None = None
     read_rate: float | None = None
@@ -87,6 +94,8 @@ class CaptureResult:
     kept_as
         ``tree``, with which the file can be made again bit for bit; ``content``: the tree alone;
         ``bytes`` for a source that HDF5 cannot open.
+    companions
+        The files that the source leads to, as they were kept with it.
     read_bytes
         Bytes of chunks and pages that were read and hashed.
     warnings
@@ -103,6 +112,7 @@ class CaptureResult:
     kept_as: KeptAs
     warnings: tuple[str, ...] = ()
     read_bytes: int = 0
+    companions: tuple[Companion, ...] = ()
 
 
 def utc_now() -> datetime:

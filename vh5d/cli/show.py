@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, file: str, version: str, store: str | None) -> None:
     """Show the tree of VERSION, the newest by default: shapes, types, attributes, links."""
+    from dataclasses import asdict
+
+    from vh5d.store.companions import read_companions
     from vh5d.store.listing import list_objects
 
     told = Told.of(ctx)
@@ -34,6 +37,7 @@ def command(ctx: click.Context, file: str, version: str, store: str | None) -> N
     with opened(found.store, theirs=True) as reader:
         chosen = reader.resolve(version)
         objects = list_objects(reader, chosen)
+        follows = read_companions(reader.file, chosen.name)
         if told.json:
             listed = [_as_json(each) for each in objects]
             print_json(
@@ -43,6 +47,7 @@ def command(ctx: click.Context, file: str, version: str, store: str | None) -> N
                     "timestamp": chosen.timestamp.isoformat(),
                     "kept_as": chosen.kept_as,
                     "objects": listed,
+                    "follows": [asdict(each) for each in follows],
                 }
             )
             return
@@ -50,6 +55,9 @@ def command(ctx: click.Context, file: str, version: str, store: str | None) -> N
         for each in objects:
             for line in _as_text(each):
                 click.echo(line)
+        for other in follows:
+            state = f"{other.version} in {other.store}" if other.version else "not there"
+            click.echo(f"goes with {printable(other.path)}: {printable(state)}")
 
 
 def _headline(version: VersionInfo) -> str:

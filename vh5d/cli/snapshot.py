@@ -101,7 +101,10 @@ def _options(found: Located, told: Told, *, busy: Busy, timeout: float) -> Captu
         return CaptureOptions(busy=busy, timeout=timeout)
     from vh5d.service.asked import capture_options
 
-    return capture_options(policy, found.source, busy=busy, timeout=timeout)
+    assert config is not None
+    return capture_options(
+        policy, found.source, busy=busy, timeout=timeout, policies=config.policies
+    )
 
 
 def _capture(found: Located, options: CaptureOptions) -> tuple[CaptureResult, bool]:

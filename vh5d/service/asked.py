@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vh5d.policy import Policy
+from vh5d.service.followers import Follower
 
 if TYPE_CHECKING:
     from vh5d.capture.options import Busy, CaptureOptions
@@ -20,6 +23,7 @@ def capture_options(
     parse: bool = True,
     timeout: float = 30.0,
     real: Path | None = None,
+    policies: Collection[Policy] = (),
 ) -> CaptureOptions:
     """Return the options of a capture as a policy says.
 
@@ -31,13 +35,15 @@ def capture_options(
         The source.
     busy, parse, timeout, real
         As of `CaptureOptions`: these depend on the occasion.
+    policies
+        All that there are. When they are given, files are followed as the policy says.
     """
     from vh5d.capture.options import CaptureOptions
 
     def name(sequence: int, when: datetime) -> str:
         return policy.version_template.render(sequence, when, policy=policy.name, stem=path.stem)
 
-    return CaptureOptions(
+    options = CaptureOptions(
         compression=policy.compression,
         significant=policy.significant,
         busy=busy,
@@ -52,3 +58,6 @@ def capture_options(
         timeout=timeout,
         real=real,
     )
+    if policy.follow and policies:
+        return replace(options, follow=Follower(path, policy, policies, options))
+    return options

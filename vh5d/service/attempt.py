@@ -26,6 +26,7 @@ from vh5d.errors import (
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.policy import Policy
 from vh5d.policy.units import format_duration, format_size
+from vh5d.service import followers
 from vh5d.service.asked import capture_options
 from vh5d.service.catalog import (
     CHANGE,
@@ -183,7 +184,9 @@ class Attempt:
         self._follow(case)
         if before.cause == RESCAN or policy.min_interval:
             last = self._last_version(case)
-            if last is not None and before.cause == RESCAN and _is_of(last, case):
+            # What it leads to may have changed, which its own state does not tell.
+            known = before.cause == RESCAN and not policy.follow
+            if last is not None and known and _is_of(last, case):
                 return self._tell_known(case, last)
             if last is not None and (early := _too_early(last, policy, self.clock())) > 0:
                 return self._wait_for_interval(case, early)
@@ -194,6 +197,7 @@ class Attempt:
             timeout=STORE_TIMEOUT,
             busy=_BUSY.get(before.cause or CHANGE, "refuse"),
             parse=before.attempts < MOST_ATTEMPTS,
+            policies=tuple(self.policies.values()),
         )
         quota = Quota(self.catalog.client, self.catalog.now)
         quota.admit(policy)
@@ -205,17 +209,22 @@ class Attempt:
             clock=self.clock,
             progress=Percent(self.catalog, case.path),
         )
-        state = self._record(case, result)
+        state = self._record(case, result, options.follow)
+        if result.changed:
+            followers.call(self.catalog, case.path)
         quota.added(policy, result.bytes_added)
         return state
 
-    def _record(self, case: _Case, result: CaptureResult) -> State:
+    def _record(self, case: _Case, result: CaptureResult, follow: object) -> State:
         path, state = case.path, case.state(result.kept_as)
         good = {State.CURRENT, State.GROWING}
         error = None if state in good else "; ".join(result.warnings) or "kept by bytes"
         known: dict[str, Any] = {"kept_as": result.kept_as}
         if result.version is not None:
             known["version"] = result.version
+        if isinstance(follow, followers.Follower):
+            known["follows"] = follow.states
+            followers.remember(self.catalog, path, follow.states)
         self.catalog.captured(
             path,
             case.stat,

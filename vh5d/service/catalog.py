@@ -103,7 +103,8 @@ class Source:
     captured, or given up; `root_inode` is that of the watched directory at that time. `capture` is
     the id of the capture that was asked for last; `settled_at` is when the state had come to rest
     that is being captured. `gone` is how the file went (`deleted`, `moved`, `emptied`), `gone_at`
-    when, `moved_to` where to, if that is known.
+    when, `moved_to` where to, if that is known. `follows` are the files that it leads to: path from
+    its directory, size, time of modification.
     """
 
     path: str = ""
@@ -133,6 +134,7 @@ class Source:
     gone: str | None = None
     gone_at: float | None = None
     moved_to: str | None = None
+    follows: list[tuple[str, int, int]] | None = None
 
     @property
     def stat(self) -> FileStat | None:
@@ -228,6 +230,10 @@ class Catalog:
         """Its file cannot be seen now."""
         name = self.shared(path)
         self._redis.zadd(PREFIX + "retry", {name: self._clock() + delay}, xx=True)
+
+    def retry_soon(self, name: str) -> None:
+        """Have a file captured again; `name` is what the queue calls it."""
+        self._redis.zadd(PREFIX + "retry", {name: self._clock()})
 
     def retry_now(self, path: Path, policy: str) -> None:
         """Somebody asks for another attempt, as if none had failed."""

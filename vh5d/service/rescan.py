@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vh5d.policy import Config
 from vh5d.policy.match import WatchedDirectory
+from vh5d.service import followers
 from vh5d.service.catalog import LONGEST_PAUSE, Catalog, FileStat, Source, State
 from vh5d.service.presence import identity, was_deleted
 
@@ -162,7 +163,9 @@ def _in_hand(source: Source, found: FileStat, now: float) -> bool:
     if source.next_try is not None and source.error is not None:
         # Unless the clock was set back since.
         return source.next_try - now <= 2 * LONGEST_PAUSE
-    return source.stat == found and source.state is not State.MISSING
+    if source.stat != found or source.state is State.MISSING:
+        return False
+    return not followers.changed(Path(source.path), source.follows)
 
 
 def _gone(
