@@ -24,16 +24,16 @@ STAT = FileStat(size=10, mtime_ns=20, inode=30, device=40)
 # Queues.
 
 
-def test_messages_are_counted_by_queue_whatever_their_priority(broker, catalog):
+def test_messages_are_counted_by_queue_whatever_their_priority(broker, catalog, clock):
     queue = Queue(make_app(broker.url), catalog)
     for number, priority in enumerate(["high", "normal", "low"]):
         queue.put(Path(f"/d/{number}.h5"), "p", "change", queue="fast", priority=priority)
     queue.put(A, "p", "change")
     assert catalog.queue() == {"waiting": 4, "running": 0}
-    asked = catalog.now()
+    clock.now += 7
     assert catalog.queues() == {
-        "captures": {"waiting": 1, "oldest": asked},
-        "fast": {"waiting": 3, "oldest": asked},
+        "captures": {"waiting": 1, "oldest_waiting": 7.0},
+        "fast": {"waiting": 3, "oldest_waiting": 7.0},
     }
 
 

@@ -22,6 +22,7 @@ def text(found: dict[str, Any]) -> str:
         why = f" ({root['reason']})" if root["reason"] else ""
         lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
     lines += _members(found)
+    lines += _queues(found)
     if not found["running"]:
         lines.append("not running (`vh5d up` starts it); this is what the stores hold")
     elif not found["queue"]:
@@ -74,6 +75,23 @@ def _members(found: dict[str, Any]) -> list[str]:
             lines.append(f"{each['name']} was lost: not heard of for {silent}")
     if found["queue"] and not any(not each["lost"] for each in found["workers"]):
         lines.append("no worker is there: nothing is captured")
+    return lines
+
+
+def _queues(found: dict[str, Any]) -> list[str]:
+    """Return how it goes in each queue if there are several, and those that nobody works on."""
+    queues = found.get("queues", {})
+    workers = [each["queues"] for each in found.get("workers", ()) if not each["lost"]]
+    lines = []
+    for name, queue in queues.items():
+        taking = sum(name in each for each in workers)
+        words = [f"{queue['waiting']:,} waiting", counted(taking, "worker")]
+        if queue["oldest_waiting"] is not None:
+            words.insert(1, f"the oldest for {duration(queue['oldest_waiting'])}")
+        if queue["waiting"] and workers and not taking:
+            lines.append(f"queue {name}: {queue['waiting']:,} waiting, no worker takes from it")
+        elif len(queues) > 1:
+            lines.append(f"queue {name}: {', '.join(words)}")
     return lines
 
 

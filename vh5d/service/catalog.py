@@ -212,10 +212,11 @@ class Catalog:
         return {"waiting": sum(queues.waiting(self._redis).values()), "running": int(taken)}
 
     def queues(self) -> dict[str, dict[str, Any]]:
-        """By queue, how many captures wait, and when the oldest was asked for, if any waits."""
-        oldest = queues.oldest(self._redis)
+        """By queue, how many captures wait, and for how many seconds the oldest, if any waits."""
+        now = self._clock()
+        waited = {queue: max(0.0, now - at) for queue, at in queues.oldest(self._redis).items()}
         return {
-            queue: {"waiting": waiting, "oldest": oldest.get(queue)}
+            queue: {"waiting": waiting, "oldest_waiting": waited.get(queue)}
             for queue, waiting in queues.waiting(self._redis).items()
         }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -166,7 +165,7 @@ def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]
     return {
         "at": _utc(now.timestamp()),
         "broker": "answers",
-        "roots": seen_roots(catalog.roots(), time.time()),
+        "roots": seen_roots(catalog.roots(), now.timestamp()),
         "refused": refusals(catalog.client),
         "policies": [_policy(policy, catalog, found, now) for policy in config.policies],
         "states": dict(found.states),
@@ -176,6 +175,7 @@ def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]
         "messages_waiting": outbox.waiting(catalog.client),
         "sources": sources,
         "queue": catalog.queue(),
+        "queues": catalog.queues(),
     }
 
 
