@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.campaigns import kills, readers, swmr, torn_captures
+from tests.campaigns import kills, readers, soak, swmr, torn_captures
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def test_captures_of_files_that_grow_are_what_a_reader_sees(tmp_path, seed):
     print(figures.summary())
     assert figures.torn == []
     assert figures.versions > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_day_of_a_lab_is_kept(tmp_path, seed):
+    figures = soak.run(1.0, 20.0, seed, tmp_path)
+    print("\n".join(figures.summary()))
+    assert figures.losses == []
+    assert figures.kept > 20
+    assert figures.nights
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Up:
         self.config.write_text(json.dumps({"policies": [settings]}))
         self.errors = home / "errors"
         self.arguments: list[str] = []
+        self.program: Sequence[str] = ("vh5d",)
         self.records: list[dict[str, Any]] = []
         self.process: subprocess.Popen[str] | None = None
 
@@ -45,7 +46,9 @@ class Up:
         """Start it, as the program that `prefix` runs, if any."""
         arguments = ("--config", self.config, "--state", self.state, "--json", *self.arguments)
         with self.errors.open("ab") as errors:
-            self.process = run_vh5d("up", *arguments, errors=errors, prefix=prefix)
+            self.process = run_vh5d(
+                "up", *arguments, errors=errors, prefix=prefix, program=self.program
+            )
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         wait_for(lambda: self.child("watch") and self.child("worker"), "the roles", timeout=120)
@@ -102,10 +105,11 @@ def run_vh5d(
     *arguments: object,
     errors: int | IO[bytes] = subprocess.PIPE,
     prefix: Sequence[str] = (),
+    program: Sequence[str] = ("vh5d",),
 ) -> subprocess.Popen[str]:
-    """The command line, in a process of its own."""
+    """The command line, in a process of its own; as another module does, with arguments first."""
     return subprocess.Popen(
-        [*prefix, sys.executable, "-m", "vh5d", *map(str, arguments)],
+        [*prefix, sys.executable, "-m", *program, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,

@@ -46,7 +46,7 @@ def command(
 
     Versions go to DIR/.vh5d; `vh5d log FILE` lists them. Runs until Ctrl-C or SIGTERM.
     """
-    from vh5d.cli._service import chosen_settings, make_directories
+    from vh5d.cli._service import chosen_settings, make_directories, surroundings_of
     from vh5d.service.signals import StopRequests
     from vh5d.service.supervisor import Plan, Supervisor
 
@@ -63,6 +63,7 @@ def command(
         directories=directories,
         state=told.state,
         stop_timeout=stop_timeout,
+        surroundings=surroundings_of(ctx),
     )
     Supervisor(plan, _view("json" if told.json else log_format), stop).run()
 

@@ -34,6 +34,7 @@ from vh5d.service.notify import Notifier
 from vh5d.service.reload import ConfigFile, what_needs_a_start
 from vh5d.service.signals import StopRequests
 from vh5d.service.state import Description, Held, describe, directory_for, hold, root_lock
+from vh5d.service.surroundings import HERE, Surroundings
 from vh5d.service.survey import survey
 
 TICK = 0.1
@@ -70,6 +71,7 @@ class Plan:
     directories: Sequence[Path]
     state: Path | None = None
     stop_timeout: float = STOP_TIMEOUT
+    surroundings: Surroundings = HERE
 
     @property
     def roots(self) -> list[Path]:
@@ -142,7 +144,8 @@ class Supervisor:
         self._url = self._broker.url if self._broker else plan.config.broker
         self._catalog = Catalog(connect(self._url), maps=plan.config.names)
         arguments = arguments_for(plan.config_file, plan.directories)
-        roles = self._roles = Roles(self._url, arguments, self._records)
+        program = plan.surroundings.program
+        roles = self._roles = Roles(self._url, arguments, self._records, program)
         self._file: ConfigFile | None = None
         if plan.reading is not None:
             roles.follow(plan.reading)
