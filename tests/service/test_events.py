@@ -6,9 +6,12 @@ import threading
 import time
 from itertools import islice
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.support.service import run_vh5d
+from vh5d.capture.capture import capture
 from vh5d.service import events
 from vh5d.service.catalog import Catalog, FileStat, State
 from vh5d.service.report import running_service
@@ -138,6 +141,25 @@ def test_retrying_what_cannot_be_says_why(running, known, root):
     assert "does not know it" in done[2]["refused"]
     code, _, errors = run("retry", *(root / name for name in names))
     assert (code, errors.count("\n")) == (1, 3)
+
+
+def test_damage_that_verify_finds_is_told(running, known, broker, root, tmp_path):
+    store = root / ".vh5d" / "a.h5"
+    store.parent.mkdir()
+    with h5py.File(root / "a.h5", "w") as file:
+        file["x"] = np.random.default_rng(1).random(10_000)
+    capture(root / "a.h5", store)
+    config = tmp_path / "vh5d.yaml"
+    settings = {"broker": broker.url, "policies": [{"name": "p", "watch": str(root)}]}
+    config.write_text(json.dumps(settings))
+    assert run("verify", "--config", config)[0] == 0
+    with store.open("r+b") as file:
+        file.seek(store.stat().st_size // 3)
+        file.write(b"damaged, " * 1000)
+    assert run("verify", "--config", config)[0] == 1
+    (event,) = [event for _, event in known.events() if event["event"] == "verify"]
+    assert (event["policy"], event["store"]) == ("p", str(store))
+    assert event["error"]
 
 
 def test_retry_wants_files_or_all(running):

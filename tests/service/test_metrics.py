@@ -19,6 +19,7 @@ from vh5d.policy import Config, Policy
 from vh5d.service import metrics, outbox
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.metrics import Exporter, exposition
+from vh5d.service.quota import Quota
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def config(tmp_path):
     (tmp_path / "data").mkdir()
-    return Config(policies=(Policy(name="p", watch=(str(tmp_path / "data"),)),))
+    limits = {"store_quota": "1GB"}
+    return Config(policies=(Policy(name="p", watch=(str(tmp_path / "data"),), limits=limits),))
 
 
 @pytest.fixture
@@ -105,6 +107,7 @@ def names(catalog, config, redis_client):
     """Of all that is ever told."""
     capture(catalog, seconds=0.1)
     catalog.tell_roots("h:1", [{"path": "/d", "health": "gone", "reason": None, "host": "h"}])
+    Quota(redis_client, catalog.now).used(config.policies[0], fresh=True)
     catalog.roster.tell("workers", "h:2", {"host": "h"})
     box, letter = outbox.Outbox(redis_client), outbox.Letter("1", "p", "notify", "failed")
     box.done(letter, "sent")

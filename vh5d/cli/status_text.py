@@ -53,6 +53,9 @@ def _policy(policy: dict[str, Any]) -> list[str]:
         size, stored = format_size(policy["source_bytes"]), format_size(policy["stored_bytes"])
         saved = 1 - policy["stored_bytes"] / policy["source_bytes"]
         lines.append(f"  versions of {size} in {stored}: {max(0.0, saved):.0%} saved")
+    if policy["quota"] is not None and policy["quota_used"] is not None:
+        used, most = format_size(policy["quota_used"]), format_size(policy["quota"])
+        lines.append(f"  stores take {used} of {most}")
     if policy["maintaining"]:
         lines.append("  its stores are being thinned")
     elif policy["maintained"] is not None:

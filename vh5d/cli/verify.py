@@ -47,15 +47,32 @@ def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> No
             if len(files) == 1 and not Path(files[0]).is_dir():
                 raise
             complain(explain(error))
+            _tell(told, path, explain(error))
             failed = True
             continue
         results.append(result)
+        if not result.ok:
+            number = counted(len(result.problems), "problem")
+            _tell(told, path, f"{path}: {number}, the first: {result.problems[0].message}")
         if not told.json:
             click.echo(_as_text(result))
     if told.json:
         print_json(_as_json(results, failed=failed))
     if failed or not all(result.ok for result in results):
         ctx.exit(FAILED)
+
+
+def _tell(told: Told, store: Path, error: str) -> None:
+    """Have the service of --config tell whoever its policies say."""
+    if told.config_file is None:
+        return
+    from vh5d.service.damage import tell_damage
+    from vh5d.service.report import find_service
+
+    try:
+        tell_damage(find_service((), told.config_file, told.state), store.absolute(), error)
+    except VH5DError as refused:
+        complain(explain(refused))
 
 
 def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[Path]:

@@ -46,6 +46,7 @@ LEASE = program.LIMIT + 60.0
 _OCCASIONS: dict[Any, Kind] = {
     "failed": "failed",
     "unreadable": "failed",
+    "too-large": "failed",
     "unclean": "unclean",
     "stale": "stale",
     "quota": "quota",

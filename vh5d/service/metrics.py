@@ -28,6 +28,7 @@ from vh5d.errors import ServiceError
 from vh5d.policy import Config
 from vh5d.service import outbox, statistics
 from vh5d.service.catalog import Catalog, State
+from vh5d.service.quota import Quota
 from vh5d.service.report import seen_roots
 from vh5d.service.roster import Kind
 from vh5d.service.sight import Sight
@@ -84,6 +85,7 @@ class ServiceCollector(Collector):
         queue = catalog.queue()
         yield _one("vh5d_queue_waiting", "Captures that wait for a worker.", queue["waiting"])
         yield _one("vh5d_queue_running", "Captures that a worker has.", queue["running"])
+        yield from _quotas(catalog, self._config())
         yield _roots(catalog, now)
         yield _members(catalog)
         yield from _of_messages(client)
@@ -153,6 +155,20 @@ def _of_sources(found: Survey, policies: list[str], now: float) -> Iterator[Metr
         since = one.waiting_since
         oldest.add_metric((name,), max(0.0, now - since) if since is not None else 0.0)
     yield from (states, backlog, oldest)
+
+
+def _quotas(catalog: Catalog, config: Config) -> Iterator[Metric]:
+    used = GaugeMetricFamily(
+        "vh5d_store_bytes", "What the stores of a policy with a quota take.", labels=_NAMES
+    )
+    most = GaugeMetricFamily("vh5d_store_quota_bytes", "What they may take.", labels=_NAMES)
+    quota = Quota(catalog.client, catalog.now)
+    for policy in config.policies:
+        taken = quota.last_used(policy.name)
+        if policy.limits.store_quota is not None and taken is not None:
+            used.add_metric((policy.name,), taken)
+            most.add_metric((policy.name,), policy.limits.store_quota)
+    yield from (used, most)
 
 
 def _roots(catalog: Catalog, now: float) -> Metric:

@@ -155,6 +155,14 @@ class Quota:
                 return known.nbytes + int(added or 0)
         return self._measure(policy, now)
 
+    def last_used(self, policy: str) -> int | None:
+        """Return what a policy's stores took when they were measured, and were given since."""
+        said: Any = self._client.hget(_USAGE, policy)
+        if said is None:
+            return None
+        added: Any = self._client.hget(_ADDED, policy)
+        return int(json.loads(said)["nbytes"]) + int(added or 0)
+
     def _measure(self, policy: Policy, now: float) -> int:
         # What is brought meanwhile is counted twice rather than not at all.
         self._client.hset(_ADDED, policy.name, 0)

@@ -16,6 +16,7 @@ from vh5d.policy import Config, Policy, default_config, load_config
 from vh5d.service import outbox, statistics
 from vh5d.service.catalog import Catalog, Source, connect
 from vh5d.service.notices import refusals
+from vh5d.service.quota import Quota
 from vh5d.service.rescan import walk
 from vh5d.service.sight import Sight
 from vh5d.service.state import (
@@ -202,6 +203,8 @@ def _policy(policy: Policy, catalog: Catalog, found: Survey, now: datetime) -> d
         "last_change": _utc(figures.last_change),
         "versions_dropped": figures.dropped,
         "maintained": _utc(upkeep.ended),
+        "quota": policy.limits.store_quota,
+        "quota_used": Quota(catalog.client, catalog.now).last_used(policy.name),
         "maintaining": upkeep.begun is not None and not upkeep.finished,
     }
 

@@ -29,7 +29,7 @@ def retry(catalog: Catalog, paths: Sequence[str] | None) -> list[dict[str, Any]]
 def _failed(source: Source) -> bool:
     """Whether its state is not kept, not even by its bytes."""
     unread = source.state is State.UNREADABLE and source.kept_as != "bytes"
-    return source.state is State.FAILED or unread
+    return source.state in {State.FAILED, State.QUOTA, State.TOO_LARGE} or unread
 
 
 def _again(catalog: Catalog, source: Source) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from vh5d.service.catalog import PREFIX, State
 #: Sources that one command collects: it keeps the server for some 50 ms.
 BATCH = 50_000
 #: States that somebody should look at.
-BAD = (State.FAILED, State.UNREADABLE, State.UNCLEAN, State.QUOTA)
+BAD = (State.FAILED, State.QUOTA, State.TOO_LARGE, State.UNREADABLE, State.UNCLEAN)
 _ON_THE_WAY = frozenset({State.SETTLING, State.QUEUED, State.CAPTURING})
 
 
