@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -196,6 +198,26 @@ class TestMaintainer:
         assert names(lab / ".vh5d/run.h5") == ["v5", "v6"]
         assert maintainer.due() == []
         maintainer.stop()
+
+    def test_stores_that_are_not_here_begin_no_round(self, lab, config, redis_client, clock):
+        maintainer = Maintainer(config, Upkeep(redis_client, clock), lambda _policies: None)
+        assert maintainer.due() == ["lab"]
+        shutil.rmtree(lab / ".vh5d")
+        assert maintainer.due() == []
+
+    def test_a_round_that_fails_is_not_begun_again_at_once(self, config, redis_client, clock):
+        begun = []
+
+        def start(policies):
+            begun.append(policies)
+            return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+
+        maintainer = Maintainer(config, Upkeep(redis_client, clock), start)
+        maintainer.step()
+        maintainer._round.wait()
+        maintainer.step()
+        maintainer.step()
+        assert begun == [["lab"]]
 
     def test_nothing_to_keep_is_nothing_to_do(self, lab, redis_client, clock):
         config = Config.model_validate({"policies": [{"name": "lab", "watch": str(lab)}]})

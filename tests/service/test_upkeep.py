@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.waiting import wait_for
+from vh5d.service import upkeep as upkeep_module
 from vh5d.service.upkeep import MOST_ATTEMPTS, Lease, Record, Upkeep, last_night
 
 HALF_PAST_TWO = time_of_day(2, 30)
@@ -104,6 +105,13 @@ def test_a_lease_is_one_process_at_a_time(redis_client, clock):
         assert (first.held, second.held, other.held) == (True, False, True)
         assert upkeep.is_taken("lab")
     assert not upkeep.is_taken("lab")
+
+
+def test_who_hangs_loses_the_lease(redis_client, monkeypatch):
+    monkeypatch.setattr(upkeep_module, "LONGEST_STORE", 0.0)
+    with Lease(redis_client, "vh5d:test", seconds=0.2) as lease:
+        wait_for(lambda: not lease.held, "the loss to be noticed")
+        wait_for(lambda: not redis_client.exists("vh5d:test"), "the lease to end")
 
 
 def test_a_lease_is_renewed_until_somebody_else_has_it(redis_client):

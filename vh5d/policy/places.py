@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vh5d.policy.model import Policy
+from vh5d.policy.patience import ask
 
 
 def store_places(policy: Policy) -> tuple[Path, ...]:
@@ -21,6 +22,12 @@ def store_places(policy: Policy) -> tuple[Path, ...]:
             Path(family.partition("\0")[0].rpartition("/")[0] or "/") for family in families
         )
     )
+
+
+def is_here(policy: Policy) -> bool:
+    """Whether this host sees any of a policy's stores, or where they would be."""
+    places = store_places(policy)
+    return any(ask(place.is_dir, otherwise=False) for place in places)
 
 
 def files_of_stores(policies: Iterable[Policy]) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -17,6 +18,7 @@ import redis
 import structlog
 
 from vh5d.policy import Config
+from vh5d.policy.places import is_here
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import BROKER_VARIABLE
 from vh5d.service.process import end, spawn
@@ -25,6 +27,8 @@ from vh5d.service.upkeep import Upkeep, last_night
 
 #: Seconds between two looks at what is due.
 PAUSE = 5.0
+#: Seconds before another round after one that failed.
+FAILURE_PAUSE = 60.0
 #: Seconds that a round may take to end when asked to: a store that is at work is finished.
 END_TIMEOUT = 20.0
 
@@ -58,7 +62,8 @@ class Maintainer:
     ) -> None:
         self._upkeep, self._start_round, self._present = upkeep, start, present
         self._at = config.maintenance
-        self._policies = [each.name for each in config.policies if each.retention is not None]
+        self._policies = [each for each in config.policies if each.retention is not None]
+        self._not_before = -FAILURE_PAUSE
         self._round: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name="maintainer", daemon=True)
@@ -81,10 +86,11 @@ class Maintainer:
         now = self._upkeep.now()
         night = last_night(self._at, self._present()) if self._at is not None else None
         return [
-            policy
+            policy.name
             for policy in self._policies
-            if self._upkeep.record(policy).wants_round(night, now)
-            and not self._upkeep.is_taken(policy)
+            if self._upkeep.record(policy.name).wants_round(night, now)
+            and not self._upkeep.is_taken(policy.name)
+            and is_here(policy)
         ]
 
     def step(self) -> None:
@@ -95,7 +101,10 @@ class Maintainer:
                 return
             if status != 0:
                 log.error("a round of maintenance failed", status=status)
+                self._not_before = time.monotonic() + FAILURE_PAUSE
             self._round = None
+        if time.monotonic() < self._not_before:
+            return
         policies = self.due()
         if policies:
             log.debug("maintenance begins", policies=policies)

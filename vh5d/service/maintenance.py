@@ -21,7 +21,7 @@ import structlog
 from vh5d.errors import NotAStoreError, StoreBusyError, StoreError, StoreMissingError, VH5DError
 from vh5d.hdf5.disk import Disk
 from vh5d.policy import Policy
-from vh5d.policy.places import files_of_stores, store_places
+from vh5d.policy.places import files_of_stores, is_here
 from vh5d.policy.retention_settings import Retention
 from vh5d.service import statistics
 from vh5d.service.catalog import Catalog
@@ -49,11 +49,6 @@ def stores_of(policy: Policy) -> Iterator[Path]:
     for path in files_of_stores([policy]):
         if not path.name.endswith(_OURS):
             yield path
-
-
-def is_here(policy: Policy) -> bool:
-    """Whether this host sees the policy's stores."""
-    return any(place.is_dir() for place in store_places(policy))
 
 
 @dataclass
@@ -136,6 +131,7 @@ class Round:
             for store in waiting:
                 if self._must_end(lease):
                     return
+                lease.progress()
                 try:
                     yield self._thin(store, rules, patience)
                 except (NotAStoreError, StoreMissingError) as error:

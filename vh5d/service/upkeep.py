@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -28,6 +29,8 @@ PREFIX = "vh5d:"
 _KEY = f"{PREFIX}upkeep"
 #: Seconds that a lease lasts without being renewed.
 LEASE = 60.0
+#: Seconds that one store may take: who is longer at it hangs, and somebody else may go on.
+LONGEST_STORE = 4 * 3600.0
 #: A night whose round was cut short so often is given up until the next.
 MOST_ATTEMPTS = 3
 _DAY_S = 86400.0
@@ -180,7 +183,12 @@ class Lease:
         self._token = secrets.token_hex(8)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._live, name="lease", daemon=True)
+        self._at_work_since = time.monotonic()
         self.held = False
+
+    def progress(self) -> None:
+        """Another store begins."""
+        self._at_work_since = time.monotonic()
 
     def __enter__(self) -> Self:
         taken = self._client.set(self._key, self._token, nx=True, px=int(self._seconds * 1000))
@@ -205,6 +213,9 @@ class Lease:
     def _live(self) -> None:
         missed = 0
         while not self._end.wait(self._seconds / 4):
+            if time.monotonic() - self._at_work_since > LONGEST_STORE:
+                self.held = False
+                return
             try:
                 kept: Any = self._client.eval(
                     _RENEW, 1, self._key, self._token, str(int(self._seconds * 1000))
