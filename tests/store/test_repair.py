@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import vh5d
 from vh5d.cli import main
 from vh5d.errors import StoreDamagedError
+from vh5d.hdf5.index_nodes import Pointers, node_children, read_header, read_nodes
 from vh5d.store import layout
 from vh5d.store.datasets import index_of
 from vh5d.store.pools import ADDRESS, STORED
@@ -159,6 +160,118 @@ def test_an_index_comes_back_by_its_checksum(scene, what):
     assert not verify(store).ok
     assert repaired(store).ok
     assert store.read_bytes() == whole
+
+
+def index_of_dataset(store: Path, version: str, path: str) -> tuple[int, list[int]]:
+    """Return where an index begins, and where its nodes of the two upper levels are."""
+    with open_store(store) as reader:
+        found = index_of(reader.read, reader.tree(reader.resolve(version))[path])
+        root = read_header(reader.read, found.root, found.format)
+        nodes = [root.address]
+        if root.height:
+            place, count, total = np.uint64(root.address), root.count, root.total
+            top = Pointers(np.array([place]), np.array([count]), np.array([total]))
+            rows = read_nodes(reader.read, top, root.height, found.format)
+            below = node_children(rows, top.counts, root.height, found.format)
+            nodes += below.addresses.tolist()
+    return found.root, nodes
+
+
+@pytest.fixture
+def history(tmp_path) -> tuple[Path, Path, dict[str, bytes]]:
+    """Three versions of datasets with indexes of several nodes, chunks missing in one."""
+    source, store = tmp_path / "a.h5", tmp_path / "s.h5"
+    states = {}
+    for step in range(3):
+        with h5py.File(source, "a") as file:
+            if not step:
+                file.create_dataset("many", data=np.arange(6000), chunks=(20,))
+                file["line"] = np.random.default_rng(1).random(150_000)
+                file.create_dataset("holes", (900, 9), "i2", chunks=(5, 3), compression="gzip")
+                file["holes"][::20, 4:7] = np.arange(135).reshape(45, 3)
+            file["many"][100 * step : 100 * step + 30] = -step
+            file["holes"][90 * step : 90 * step + 40, step] = step + 1
+        name = vh5d.capture(source, store).version
+        states[name] = source.read_bytes()
+    return source, store, states
+
+
+def comes_back(store: Path, states: dict[str, bytes]) -> None:
+    out = store.with_name("out.h5")
+    for name, whole in states.items():
+        vh5d.restore(store, name, out, overwrite=True)
+        assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "where"),
+    [
+        ("v3", "many", "header"),
+        ("v2", "many", "root"),
+        ("v1", "many", "leaf"),
+        ("v3", "many", "all"),
+        ("v2", "holes", "all"),
+    ],
+)
+def test_an_index_comes_back_by_the_digest_of_its_file(history, version, path, where):
+    source, store, states = history
+    if path == "many":
+        source.unlink()  # the chunks of the other have twins: only the source tells which is which
+    header, nodes = index_of_dataset(store, version, path)
+    assert len(nodes) > 3
+    places = {"header": [header], "root": nodes[:1], "leaf": nodes[2:3], "all": [header, *nodes]}
+    for address in places[where]:
+        damage(store, address + 8, 24)
+    assert not verify(store).ok
+    assert repaired(store).ok
+    comes_back(store, states)
+
+
+def test_an_index_of_the_only_version_comes_back(tmp_path):
+    source, store = tmp_path / "a.h5", tmp_path / "s.h5"
+    with h5py.File(source, "w") as file:
+        file.create_dataset("x", data=np.arange(6000), chunks=(20,))
+        file["line"] = np.arange(400_000)
+    whole = source.read_bytes()
+    vh5d.capture(source, store)
+    source.unlink()
+    for path in ("x", "line"):
+        header, nodes = index_of_dataset(store, "v1", path)
+        for address in (header, *nodes):
+            damage(store, address + 8, 24)
+    assert repaired(store).ok
+    comes_back(store, {"v1": whole})
+
+
+def test_an_index_comes_back_from_the_source_when_chunks_of_other_versions_are_in_doubt(tmp_path):
+    source, store = tmp_path / "a.h5", tmp_path / "s.h5"
+    for step in range(4):
+        with h5py.File(source, "a") as file:
+            data = np.arange(6000) // 100 * (step + 1)  # equal chunks, others in each version
+            if "x" in file:
+                file["x"][:] = data
+            else:
+                file.create_dataset("x", data=data, chunks=(20,))
+        vh5d.capture(source, store)
+    header, nodes = index_of_dataset(store, "v4", "x")
+    for address in (header, *nodes):
+        damage(store, address + 8, 24)
+    assert repaired(store).ok
+    comes_back(store, {"v4": source.read_bytes()})
+
+
+def test_an_index_that_cannot_be_proved_is_listed_and_not_touched(history):
+    source, store, states = history
+    source.unlink()
+    with h5py.File(store, "r+") as file:
+        file[f"{layout.IMAGES}/v2"].attrs["digest"] = "0" * 64
+    header, _ = index_of_dataset(store, "v2", "many")
+    damage(store, header + 8, 24)
+    damaged = store.read_bytes()
+    result = repaired(store)
+    assert not result.ok
+    assert store.read_bytes() == damaged
+    comes_back(store, {name: states[name] for name in ("v1", "v3")})
 
 
 def test_the_command_shows_first_and_then_repairs(scene):

@@ -22,7 +22,9 @@ from vh5d.store import layout
 from vh5d.store.mending import DAMAGE, Mending, Piece
 from vh5d.store.pools import hash_chunk
 from vh5d.store.ranges_lost import Lost, lost_ranges
+from vh5d.store.reindexing import NewIndex, new_indexes, stage_index
 from vh5d.store.staged_reader import StagedReader
+from vh5d.store.staging import StagingArea
 from vh5d.store.transaction import Transaction, begin
 from vh5d.store.verify import Problem, problems_of
 
@@ -95,8 +97,8 @@ def repair(
     started = time.monotonic()
     path = Path(store)
     with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
-        before, mending = _survey(transaction, None if source is None else Path(source))
-        _stage(transaction, mending)
+        before, mending, indexes = _survey(transaction, None if source is None else Path(source))
+        _stage(transaction, mending, indexes)
         with contextlib.closing(StagedReader(transaction.atomic)) as reader:
             left = problems_of(reader) if mending.done else before
             lost = tuple(lost_ranges(reader, left))
@@ -124,9 +126,12 @@ def _grown(problem: Problem, before: tuple[Problem, ...]) -> bool:
     return not set(problem.versions) <= known
 
 
-def _survey(transaction: Transaction, source: Path | None) -> tuple[tuple[Problem, ...], Mending]:
+def _survey(
+    transaction: Transaction, source: Path | None
+) -> tuple[tuple[Problem, ...], Mending, list[NewIndex]]:
     """Find what is damaged, and what can be done about it."""
     transaction.file.close()
+    indexes: list[NewIndex] = []
     with contextlib.closing(StagedReader(transaction.atomic)) as reader:
         before = problems_of(reader)
         try:
@@ -145,21 +150,28 @@ def _survey(transaction: Transaction, source: Path | None) -> tuple[tuple[Proble
                 for each in sources:
                     opened.callback(each.close)
                 mending.mend_chunks(lambda digest, pieces: _find(sources, digest, pieces))
+                indexes = list(new_indexes(mending, lambda piece: _hash_of(sources, piece)))
+            mending.done += [
+                f"the index at {each.header}, by a version's digest" for each in indexes
+            ]
             mending.mend_hashes()
-    return before, mending
+    return before, mending, indexes
 
 
-def _stage(transaction: Transaction, mending: Mending) -> None:
+def _stage(transaction: Transaction, mending: Mending, indexes: list[NewIndex]) -> None:
     """Write what is to be repaired, for the commit."""
-    atomic = transaction.atomic
+    atomic, patches = transaction.atomic, dict(mending.patches)
     with h5py.File(atomic, "r+", libver=layout.LIBVER) as file:
         base = file.userblock_size
+        area = StagingArea(file, atomic)
+        for new in indexes:
+            patches |= stage_index(area, new)
         for each, row in mending.rows.items():
             file[f"{layout.POOLS}/{each.pool}/chunk_table"][each.row] = np.array(row, np.uint64)
         for each, digest in mending.hashes.items():
             table = file[f"{layout.POOLS}/{each.pool}/hash_table"]
             table[each.row] = np.frombuffer(digest, np.uint8)
-    for address, block in mending.patches.items():
+    for address, block in patches.items():
         atomic.seek(address + base)
         atomic.write(block)
 
@@ -188,6 +200,16 @@ class _Source:
         whole = data.ljust(piece.padded, b"\0")
         return whole if hash_chunk(whole) == digest else None
 
+    def hash_of(self, piece: Piece) -> bytes | None:
+        """Return the hash of what lies where a piece was."""
+        if self._opened is None or piece.offset + piece.nbytes > self._opened.size:
+            return None
+        try:
+            data = self._opened.file.pread(piece.offset, piece.nbytes)
+        except SourceError:
+            return None
+        return hash_chunk(data, piece.padded)
+
     def anywhere(self, digest: bytes) -> bytes | None:
         """Return bytes of this hash, from wherever a capture would find them."""
         if self._places is None:
@@ -207,6 +229,10 @@ class _Source:
             for i in range(len(pieces)):
                 place = (int(each[i]) for each in (pieces.offsets, pieces.nbytes, pieces.padded))
                 yield hashes[i].tobytes(), Piece("", *place)
+
+
+def _hash_of(sources: list[_Source], piece: Piece) -> bytes | None:
+    return next(filter(None, (source.hash_of(piece) for source in sources)), None)
 
 
 def _find(sources: list[_Source], digest: bytes, pieces: list[Piece]) -> bytes | None:

@@ -68,6 +68,21 @@ def chunk_extents(dataset_id: Any) -> Extents:
     return Extents(scaled, table[:, 0], table[:, 1], table[:, 2].astype(np.uint32))
 
 
+def stored_extents(group_id: Any, path: bytes) -> Extents:
+    """Return the extents of a dataset, chunked or contiguous.
+
+    Parameters
+    ----------
+    group_id, path
+        h5py's GroupID, and the dataset's path from there.
+    """
+    dataset = h5d.open(group_id, path)
+    offset = dataset.get_offset()
+    if offset is None:
+        return chunk_extents(dataset)
+    return block_extents(dataset.shape, dataset.dtype.itemsize, offset)
+
+
 def chunk_offsets(dataset_id: Any) -> NDArray[np.uint64]:
     """Return the first elements of a chunked dataset's allocated chunks: (n, ndim), row-major."""
     chunks = np.array(dataset_id.get_create_plist().get_chunk(), np.uint64)

@@ -98,20 +98,20 @@ class Mending:
 
     def look(self) -> None:
         """Find the rows that are damaged."""
-        self._checked = {
+        self.checked = {
             name: check_pool(self.read, self.pools[name], threads=None, advance=lambda _: None)
             for name in self.pools
             if len(self.pools[name].hashes) == len(self.pools[name].table)
         }
         self.bad = [
-            BadRow(name, row) for name, each in self._checked.items() for row in each.bad.tolist()
+            BadRow(name, row) for name, each in self.checked.items() for row in each.bad.tolist()
         ]
 
     # Indexes
 
     def mend_indexes(self) -> None:
         """Mend headers and indexes of datasets in `/spaces` that have one wrong byte a block."""
-        for address in self._our_datasets:
+        for address in self.our_datasets:
             try:
                 read_records(self.read, *chunk_index_of(self.read, address))
                 continue
@@ -140,7 +140,7 @@ class Mending:
             raise StoreDamagedError("it leads to what is no chunk")
 
     @cached_property
-    def _our_datasets(self) -> list[int]:
+    def our_datasets(self) -> list[int]:
         """Addresses of the object headers in `/spaces` that versions and images lead to."""
         ranges = spaces_of(self.file).ranges
         found: dict[int, None] = {}
@@ -195,10 +195,10 @@ class Mending:
     def _orphans(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield chunks that sound indexes lead to and no good row has."""
         good: set[int] = set()
-        for checked in self._checked.values():
+        for checked in self.checked.values():
             table = np.delete(checked.pool.table, checked.bad, axis=0)
             good |= set(table[:, ADDRESS].tolist())
-        for address in self._our_datasets:
+        for address in self.our_datasets:
             try:
                 root, fmt = chunk_index_of(self.read, address)
                 records = read_records(self.read, root, fmt)
@@ -211,7 +211,7 @@ class Mending:
     def _gaps(self) -> list[tuple[int, int]]:
         taken = [
             of_extents(table[:, ADDRESS], table[:, STORED])
-            for checked in self._checked.values()
+            for checked in self.checked.values()
             for table in [self._good_table(checked)]
         ]
         if not taken:
@@ -283,7 +283,7 @@ class Mending:
         spaces = self._spaces_of_chunks
         if not any(start <= address and address + stored <= stop for start, stop in spaces):
             return True
-        for name, checked in self._checked.items():
+        for name, checked in self.checked.items():
             table = self._good_table(checked)
             overlaps = (table[:, ADDRESS] < address + stored) & (
                 table[:, ADDRESS] + table[:, STORED] > address
@@ -299,7 +299,7 @@ class Mending:
     @cached_property
     def _spaces_of_chunks(self) -> list[tuple[int, int]]:
         """Where chunks lie in `/spaces`: what has headers in it has none."""
-        headers = np.array(self._our_datasets, np.int64)
+        headers = np.array(self.our_datasets, np.int64)
         return [
             (int(start), int(stop))
             for start, stop in spaces_of(self.file).ranges
@@ -309,7 +309,7 @@ class Mending:
     def _copy(self, wanted: bytes) -> bytes | None:
         """Return the bytes of a hash from another pool."""
         key = np.frombuffer(wanted, np.uint8)
-        for name, checked in self._checked.items():
+        for name, checked in self.checked.items():
             pool = self.pools[name]
             for row in np.flatnonzero((pool.hashes == key).all(axis=1)).tolist():
                 if row in checked.bad:
