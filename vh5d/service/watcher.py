@@ -267,7 +267,7 @@ class Watcher:
         self._settle.moved(source, path, at, timing)
         self._growing.forget(source)
         self._causes.pop(source, None)
-        if self._config.policy_for(source) == policy:
+        if self._config.policy_for(source) is not None:
             self._tell_catalog(lambda: self._catalog.moved(source, path, policy.name))
 
     def _gone(self, path: Path) -> None:
