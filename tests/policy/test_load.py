@@ -550,3 +550,11 @@ def test_the_schema_is_json_and_knows_every_key():
 def test_units_come_without_pydantic():
     code = "import sys, vh5d.policy.units; sys.exit('pydantic' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_configuration_for_many_machines_is_right():
+    config = load_config(Path(__file__).parents[2] / "config/many-machines.yaml")
+    assert [(each.queue, each.priority) for each in config.policies] == [
+        ("detector", "high"),
+        ("bulk", "low"),
+    ]
