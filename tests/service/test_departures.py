@@ -62,6 +62,25 @@ def test_a_file_moved_to_another_directory_takes_its_history_along(
     assert (stone.state, stone.gone, stone.moved_to) == (State.MISSING, "moved", str(new))
 
 
+def test_it_does_so_though_its_absence_is_not_noticed_yet(attempt, policies, catalog, moved):
+    old, new = moved
+    assert attempt(new, "archive") is State.CURRENT
+    assert names(policies["archive"].store_for(new)) == ["v1"]
+    assert catalog.source(old).moved_to == str(new)
+    assert attempt(old, "detector") is State.MISSING
+    assert catalog.source(old).gone == "moved"
+
+
+def test_a_second_name_of_a_file_has_its_own_history(attempt, policies, tmp_path):
+    old, new = tmp_path / "detector/a.h5", tmp_path / "archive/a.h5"
+    write(old)
+    attempt(old, "detector")
+    new.hardlink_to(old)
+    attempt(new, "archive")
+    assert policies["detector"].store_for(old).exists()
+    assert names(policies["archive"].store_for(new)) == ["v1"]
+
+
 def test_a_move_that_is_seen_is_told_at_once(attempt, policies, catalog, moved):
     old, new = moved
     catalog.moved(old, new, "archive")
@@ -75,7 +94,7 @@ def test_another_file_with_its_inode_is_another_file(attempt, policies, catalog,
     attempt(old, "detector")
     stat = new.stat()
     os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    assert catalog.departed(FileStat.of(new.stat())) is None
+    assert catalog.name_of(FileStat.of(new.stat())) is None
     attempt(new, "archive")
     assert policies["detector"].store_for(old).exists()
     assert catalog.source(old).gone == "deleted"

@@ -251,3 +251,18 @@ def test_a_file_that_is_too_large_is_said_and_captured_when_it_is_not(policy, ca
     with h5py.File(path, "w") as file:
         file["x"] = 1
     assert attempt(path, "p") is State.CURRENT
+
+
+# Many
+
+
+def test_each_file_of_a_long_series_is_asked_for_once(root, run):
+    asked = run(while_open="wait")
+    with h5py.File(root / "scan.tmp", "w") as file:
+        file["x"] = 1
+    content = (root / "scan.tmp").read_bytes()
+    names = [f"scan_{number:04}.h5" for number in range(1500)]
+    for name in names:
+        (root / name).write_bytes(content)
+    wait_for(lambda: len(asked.captures) >= len(names), "all of them", timeout=120)
+    assert sorted(name for name, _ in asked.captures) == names

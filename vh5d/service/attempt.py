@@ -259,7 +259,7 @@ class Attempt:
         moved_from = case.before.moved_from
         source = Path(moved_from) if moved_from is not None else None
         if source is None and not case.store.exists():
-            source = self.catalog.departed(case.stat)
+            source = self.catalog.name_of(case.stat)
         if source is None:
             return
         own = [case.policy, *self.policies.values()]

@@ -331,14 +331,15 @@ class Catalog:
             return
         pipeline = self._redis.pipeline()
         gone = {"error": None, "next_try": None, "attempts": 0, "settled_at": None}
-        self._put(pipeline, path, **gone, **self._stone("deleted"))
-        departures.note(pipeline, before.stat, self.shared(path))
+        # Of a file that is known to have another name, no more is to be told.
+        stone = {"state": State.MISSING} if before.gone == "moved" else self._stone("deleted")
+        self._put(pipeline, path, **gone, **stone)
         pipeline.zrem(PREFIX + "retry", self.shared(path))
         self._tell(pipeline, path, "missing", policy=before.policy)
         pipeline.execute()
 
-    def departed(self, stat: FileStat) -> Path | None:
-        """The name that a file had which is gone from there, and may be this one."""
+    def name_of(self, stat: FileStat) -> Path | None:
+        """The name under which a file in this state was captured last."""
         name = departures.find(self._redis, stat)
         return None if name is None else Path(self._maps.local(name))
 
@@ -466,6 +467,7 @@ class Catalog:
             **asdict(stat),
             **known,
         )
+        departures.note(pipeline, stat, self.shared(path), before.stat if before else None)
         pipeline.zrem(PREFIX + "retry", self.shared(path))
         about = self._end(
             pipeline,
