@@ -11,6 +11,8 @@ from vh5d.cli.group import LazyGroup
 #: no module can be called ends in an underscore.
 COMMANDS = {
     "up": "Watch directories and keep every version.",
+    "init": "Write a configuration to begin with.",
+    "check-config": "Say what a configuration will do, or what is wrong.",
     "watch": "Only watch: put captures into the queue.",
     "worker": "Only work: capture what is in the queue.",
     "status": "Show what is watched, and how it goes.",

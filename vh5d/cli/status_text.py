@@ -21,6 +21,11 @@ def text(found: dict[str, Any]) -> str:
         where = f" on {root['host']}" if len(hosts) > 1 else ""
         why = f" ({root['reason']})" if root["reason"] else ""
         lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
+    for refused in found.get("refused", ()):
+        lines.append(
+            f"{printable(refused['file'])} was changed and is not followed on {refused['host']}: "
+            f"{printable(refused['reason'])}"
+        )
     lines += _members(found)
     lines += _queues(found)
     if not found["running"]:
