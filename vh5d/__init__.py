@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SourceChangedError,
         SourceError,
         SourceMissingError,
+        SourceTooLargeError,
         SourceUnreadableError,
         StoreBusyError,
         StoreConflictError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from vh5d.interop.exporting import ExportResult, export_file
     from vh5d.interop.importing import ImportResult, import_file
     from vh5d.store.compact import CompactResult, compact
+    from vh5d.store.companions import Companion
     from vh5d.store.diff import Diff
     from vh5d.store.prune import PruneResult, prune
     from vh5d.store.reader import StoreReader, open_store
@@ -58,6 +60,7 @@ __all__ = [
     "CaptureOptions",
     "CaptureResult",
     "CompactResult",
+    "Companion",
     "Diff",
     "ExportResult",
     "ImportResult",
@@ -73,6 +76,7 @@ __all__ = [
     "SourceChangedError",
     "SourceError",
     "SourceMissingError",
+    "SourceTooLargeError",
     "SourceUnreadableError",
     "StoreBusyError",
     "StoreConflictError",
@@ -112,6 +116,7 @@ _HOMES = {
     "CaptureOptions": "capture.options",
     "CaptureResult": "capture.options",
     "CompactResult": "store.compact",
+    "Companion": "store.companions",
     "Diff": "store.diff",
     "ExportResult": "interop.exporting",
     "ImportResult": "interop.importing",
