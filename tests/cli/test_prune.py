@@ -68,6 +68,8 @@ def test_json_tells_what_came_back(source, three, vh5d):
     assert foreseen.pop("dry_run")
     assert not done.pop("dry_run")
     foreseen.pop("seconds")
+    assert foreseen.pop("bytes_left") >= 0
+    assert done.pop("bytes_left") >= 0
     assert foreseen == done
     assert done.pop("bytes_returned") >= 0
     assert done.pop("chunks_dropped") > 0

@@ -154,6 +154,25 @@ def test_a_store_is_not_rewritten_for_little(lab, config, catalog):
     assert store.stat().st_ino == before
 
 
+def test_a_store_in_small_pieces_is_rewritten(lab, config, work, monkeypatch):
+    """Holes are of whole blocks: little of many small versions comes back by them."""
+    monkeypatch.setattr(maintenance, "LEAST_RETURNED", 1 << 14)
+    source, store = lab / "small.h5", lab / ".vh5d/small.h5"
+    with h5py.File(source, "w") as file:
+        file.create_dataset("x", (8, 1000), "u1", chunks=(1, 1000))
+    for i in range(16):
+        with h5py.File(source, "r+") as file:
+            file["x"][i % 8] = np.random.default_rng(i).integers(0, 255, 1000, np.uint8)
+        when = START + timedelta(hours=i)
+        capture(source, store, clock=lambda when=when: when)
+    before = store.stat()
+    work.run(config.policies[0], 500.0)
+    assert store.stat().st_ino != before.st_ino
+    assert store.stat().st_blocks < before.st_blocks / 2
+    assert names(store) == ["v15", "v16"]
+    assert verify(store).ok
+
+
 def test_captures_of_other_stores_go_on(lab, config, catalog, monkeypatch):
     """While one store is locked, another is captured to."""
     done = []

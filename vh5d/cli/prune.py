@@ -174,6 +174,7 @@ def _as_json(result: PruneResult) -> dict[str, Any]:
         "kept": list(result.kept),
         "chunks_dropped": result.chunks_dropped,
         "bytes_returned": result.bytes_returned,
+        "bytes_left": result.bytes_left,
         "returned": result.returned,
         "hint": result.hint,
         "seconds": round(result.seconds, 6),

@@ -35,7 +35,7 @@ from vh5d.hdf5.disk import Buffer, Disk, byte_view, close_synced, refusals, writ
 from vh5d.hdf5.journal import journal_path
 from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
-from vh5d.hdf5.punching import Progress, punch, returnable
+from vh5d.hdf5.punching import Progress, punch, returnable, taken
 from vh5d.hdf5.ranges import Ranges
 from vh5d.hdf5.recovery import (
     Recovered,
@@ -420,6 +420,17 @@ class AtomicFile:
         """
         with refusals(self.path):
             return returnable(self._fd, ranges)
+
+    def taken(self, ranges: Ranges) -> int:
+        """How many bytes of some ranges are in no hole.
+
+        Parameters
+        ----------
+        ranges
+            (n, 2) absolute offsets in the file.
+        """
+        with refusals(self.path):
+            return taken(self._fd, ranges)
 
     def has_holes(self) -> bool:
         """Whether the file system can give back parts of a file."""

@@ -37,6 +37,20 @@ def returnable(fd: int, ranges: Ranges) -> Ranges:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
+def taken(fd: int, ranges: Ranges) -> int:
+    """How many bytes of some ranges are in no hole, the beginnings and ends of blocks included.
+
+    Parameters
+    ----------
+    fd
+        The file.
+    ranges
+        (n, 2) of its bytes.
+    """
+    pieces = (_data(fd, start, stop) for start, stop in merge(ranges).tolist())
+    return sum(stop - start for found in pieces for start, stop in found)
+
+
 def _data(fd: int, start: int, stop: int) -> list[tuple[int, int]]:
     found = []
     while start < stop:

@@ -28,14 +28,12 @@ from vh5d.service.catalog import Catalog
 from vh5d.service.thinning import Thinned, thin
 from vh5d.service.upkeep import Lease, Record, Upkeep
 from vh5d.store.compact import CompactResult, compact
-from vh5d.store.prune import NO_HOLES
 
 #: Seconds to wait for a store that somebody uses, the first time and the second.
 PATIENCE = (2.0, 30.0)
-#: A store is rewritten, where there are no holes, if so much of it comes back, in bytes and in
-#: parts of the whole.
-LEAST_RETURNED = 1 << 20
-LEAST_PART = 0.25
+#: A store is rewritten if holes leave so much of it unused, in bytes and in parts of the whole.
+LEAST_RETURNED = 1 << 18
+LEAST_PART = 0.2
 #: Names that an event lists.
 NAMES_TOLD = 100
 
@@ -146,22 +144,22 @@ class Round:
 
     def _thin(self, store: Path, rules: Retention, patience: float) -> Thinned:
         done = thin(store, rules, now=self.present(), timeout=patience, disk=self.disk)
-        if done.result is None or done.result.hint != NO_HOLES:
+        if done.result is None:
             return done
-        rewritten = self._rewrite(store, patience)
+        rewritten = self._rewrite(store, done.result.bytes_left, patience)
         if rewritten is None:
             return done
         returned = rewritten.bytes_before - rewritten.bytes_after
-        return replace(done, result=replace(done.result, bytes_returned=returned))
+        result = replace(done.result, bytes_returned=done.result.bytes_returned + returned)
+        return replace(done, result=result)
 
-    def _rewrite(self, store: Path, patience: float) -> CompactResult | None:
-        """Rewrite a store where there are no holes, if it is worth it and fits on the disk."""
-        foreseen = compact(store, dry_run=True, timeout=patience, disk=self.disk)
-        returned = foreseen.bytes_before - foreseen.bytes_after
-        if returned < max(LEAST_RETURNED, LEAST_PART * foreseen.bytes_before):
+    def _rewrite(self, store: Path, unused: int, patience: float) -> CompactResult | None:
+        """Rewrite a store if it is worth it and fits on the disk."""
+        taken = store.stat().st_blocks * 512
+        if unused < max(LEAST_RETURNED, LEAST_PART * taken):
             return None
-        if shutil.disk_usage(store.parent).free < 2 * foreseen.bytes_after:
-            log.warning("no room to rewrite it", store=str(store), bytes=foreseen.bytes_after)
+        if shutil.disk_usage(store.parent).free < 2 * (taken - unused):
+            log.warning("no room to rewrite it", store=str(store), bytes=taken - unused)
             return None
         try:
             return compact(store, timeout=patience, disk=self.disk)

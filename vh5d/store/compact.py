@@ -19,7 +19,6 @@ import h5py
 from vh5d.errors import StoreDamagedError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
-from vh5d.hdf5.ranges import total
 from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.pools import Pools, open_pools
@@ -97,7 +96,7 @@ def compact(
             warnings: list[str] = []
             if dry_run:
                 dead = content.reached.dead + content.file.userblock_size
-                after = before - total(old.returnable(dead))
+                after = before - old.taken(dead)
             else:
                 warnings = _rewrite(old, content, progress)
                 after = path.stat().st_blocks * 512

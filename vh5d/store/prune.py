@@ -43,6 +43,9 @@ class PruneResult:
         How many chunks no version has any more.
     bytes_returned
         How many bytes the store's file takes less on its disk, in whole blocks.
+    bytes_left
+        How many bytes at least nothing needs, and take space still: pieces of blocks, or all of it
+        where there are no holes. `compact` gives them back.
     dry_run
         Whether nothing was done.
     returned
@@ -60,6 +63,7 @@ class PruneResult:
     dry_run: bool
     returned: bool = True
     hint: str | None = None
+    bytes_left: int = 0
 
 
 def prune(
@@ -125,6 +129,7 @@ def prune(
             dry_run=dry_run,
             returned=job.hint is None,
             hint=job.hint,
+            bytes_left=job.bytes_left,
         )
 
 
@@ -133,13 +138,14 @@ class _Job:
     reached: Reached
     chunks_dropped = 0
     bytes_returned = 0
+    bytes_left = 0
     hint: str | None = None
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._atomic = transaction.atomic
         self._base = transaction.file.userblock_size
-        self._freed = NONE
+        self._freed = self._dead = NONE
 
     def stage(self, chosen: Chosen, *, allow_empty: bool, tagged: bool) -> None:
         """Find what goes and take it out."""
@@ -167,14 +173,17 @@ class _Job:
 
     def foresee(self) -> None:
         """Say what committing would return."""
+        holes = NONE
         if self._empty and self._atomic.has_holes():
             self._unlink_empty_spaces()
-            self._settle(self._holes(tidied=True))
+            holes = self._holes(tidied=True)
         elif self._atomic.has_holes():
-            self._settle(self._holes(tidied=False))
+            holes = self._holes(tidied=False)
         else:
-            self._settle(NONE)
+            self._holes(tidied=False)
             self.hint = NO_HOLES
+        self._settle(holes)
+        self.bytes_left = self._atomic.taken(self._dead) - total(holes)
 
     def commit(self, progress: Progress | None) -> None:
         """Commit, give the space back, and tidy up."""
@@ -189,6 +198,7 @@ class _Job:
             self._settle(NONE)
             self._atomic.commit()
             self._return(holes, None)
+        self.bytes_left = self._atomic.taken(self._dead)
 
     def _unlink_empty_spaces(self) -> None:
         """Unlink datasets of `/spaces` that nothing leads into: their names would pile up."""
@@ -212,7 +222,8 @@ class _Job:
             dead = subtract(dead, spaces.of(self._empty))
         end = min(self._atomic.size, self._atomic.base)
         dead = merge(np.concatenate([dead + self._base, self._freed]))
-        return self._atomic.returnable(intersect(dead, np.array([[0, end]])))
+        self._dead = intersect(dead, np.array([[0, end]]))
+        return self._atomic.returnable(self._dead)
 
     def _settle(self, holes: Ranges) -> None:
         """Count what comes back by holes, and by the end of the file coming nearer."""
