@@ -19,6 +19,7 @@ COMMANDS = {
     "events": "Show what the service did, and does.",
     "retry": "Try again what failed or was given up.",
     "metrics": "Serve figures to Prometheus.",
+    "doctor": "Find what on this machine will bite.",
     "snapshot": "Capture files now.",
     "log": "List the versions of a file, newest first.",
     "show": "Show what is in a version.",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from h5py import h5pl
+from collections.abc import Iterator
+
+import h5py
+from h5py import h5pl, h5z
 
 
 def forget_plugin_directories() -> None:
@@ -13,3 +16,19 @@ def forget_plugin_directories() -> None:
     """
     while h5pl.size():
         h5pl.remove(0)
+
+
+def missing_filters(file: h5py.File) -> Iterator[tuple[int, str, str]]:
+    """Filters of a file's datasets that HDF5 cannot undo here: code, name, dataset."""
+    found: list[tuple[int, str, str]] = []
+
+    def look(path: str, each: object) -> None:
+        if isinstance(each, h5py.Dataset):
+            pipeline = each.id.get_create_plist()
+            for number in range(pipeline.get_nfilters()):
+                code, _, _, name = pipeline.get_filter(number)
+                if not h5z.filter_avail(code):
+                    found.append((code, name.decode("utf-8", "replace"), path))
+
+    file.visititems(look)
+    yield from found

@@ -69,12 +69,18 @@ def shared_file_system(path: Path, mountinfo: str | None = None) -> str | None:
     mountinfo
         The text of `/proc/self/mountinfo`.
     """
-    best, kind = -1, ""
+    kind = file_system(path, mountinfo)
+    return kind if kind is not None and _SHARED.fullmatch(kind) else None
+
+
+def file_system(path: Path, mountinfo: str | None = None) -> str | None:
+    """Type of the file system that `path` is on, if that can be told; arguments as above."""
+    best, kind = -1, None
     for point, found in mounts(mountinfo):
         # Of two mounts on one point the later covers the earlier.
         if len(point.parts) >= best and path.is_relative_to(point):
             best, kind = len(point.parts), found
-    return kind if _SHARED.fullmatch(kind) else None
+    return kind
 
 
 def watched_inodes() -> Counter[int]:

@@ -1,0 +1,1 @@
+"""What on this machine will bite, and what mends it."""
