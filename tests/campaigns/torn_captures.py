@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import subprocess
@@ -141,7 +142,9 @@ def check(store: Path, mode: str, figures: Figures) -> None:
         # Not by name: a file that was open is still marked as being written.
         with SourceFile(store.with_suffix(".back")) as source, h5py.File(source, "r") as file:
             numbers = file["numbers"][()]
-        if name not in trees or not np.array_equal(numbers, trees[name]):
+        if name not in trees:
+            figures.torn.append(f"{store} {name}: kept by its bytes, {chunks_of(numbers)}")
+        elif not np.array_equal(numbers, trees[name]):
             figures.torn.append(f"{store} {name}: the tree differs from the bytes")
         whole = judge(numbers)
         if whole is None or (mode != "open" and not whole):
@@ -216,9 +219,11 @@ def by_service(home: Path, captures: int, seed: int, seconds: float) -> Figures:
         while figures.attempted["service"] < captures and time.monotonic() < deadline:
             time.sleep(0.2)
             figures.attempted["service"] = len(up.said("version")) + len(up.said("not now"))
-    up.kill()
+        up.kill()  # before its writers: what they leave when they are killed is another matter
     for path in paths:
         check(data / ".vh5d" / path.name, "service", figures)
+    if figures.torn:
+        figures.torn += [json.dumps(each) for each in up.records if "warning" in each]
     return figures
 
 

@@ -97,6 +97,26 @@ def test_attempts_are_counted_when_they_begin(catalog):
         assert catalog.started(A, "p").attempts == attempt
 
 
+def test_attempts_that_do_not_count_leave_nothing_however_they_overlap(catalog):
+    """Two at work at the same time, of a file that is written all the while: it crept up, and
+    the file was kept by its bytes as if it had ended processes."""
+
+    def postpone():
+        catalog.postponed(A, 1.0, "busy", state=State.SETTLING, attempts=None, busy=1)
+
+    for _ in range(3):
+        catalog.started(A, "p")
+        catalog.started(A, "p")
+        postpone()
+        postpone()
+        assert catalog.source(A).attempts == 0
+    catalog.started(A, "p")
+    catalog.started(A, "p")
+    catalog.captured(A, STAT, state=State.CURRENT)
+    postpone()
+    assert catalog.source(A).attempts == 0
+
+
 def test_a_postponed_capture_comes_back_in_time(catalog, clock):
     catalog.started(A, "p")
     catalog.postponed(A, 7.0, "busy", state=State.SETTLING, attempts=0, busy=1)

@@ -282,7 +282,7 @@ class Attempt:
             seconds,
             error,
             state=State.SETTLING,
-            attempts=case.before.attempts,
+            attempts=None,
             busy=case.before.busy,
             before=case.before,
         )
@@ -346,7 +346,7 @@ class Attempt:
             pause * (1 + self.random() / 4),
             str(error),
             state=State.SETTLING,
-            attempts=before.attempts,
+            attempts=None,
             busy=busy,
             before=before,
         )
@@ -360,7 +360,7 @@ class Attempt:
             RETRY_PAUSE * (1 + self.random() / 4),
             str(error),
             state=State.QUOTA,
-            attempts=before.attempts,
+            attempts=None,
             busy=before.busy,
             before=before,
         )

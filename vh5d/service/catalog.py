@@ -375,11 +375,12 @@ class Catalog:
             path,
             policy=policy,
             state=State.CAPTURING,
-            attempts=before.attempts + 1,
             next_try=None,
             settled_at=before.settled_at,
             progress=None,
         )
+        # Added, not set: two captures of a restless file may be at work at the same time.
+        pipeline.hincrby(self._key(path), "attempts", 1)
         pipeline.zadd(PREFIX + "retry", {name: until})
         pipeline.execute()
         return before
@@ -488,26 +489,28 @@ class Catalog:
         error: str,
         *,
         state: State,
-        attempts: int,
+        attempts: int | None,
         busy: int,
         before: Source | None = None,
     ) -> None:
-        """An attempt failed; the next one is `delay` seconds away."""
+        """An attempt failed; the next one is `delay` seconds away.
+
+        Parameters
+        ----------
+        attempts
+            How many count now; None: as many as without this one.
+        """
         next_try = self._clock() + delay
+        left = -1 if attempts is None else attempts
+        if attempts is None:
+            left = int(self._redis.hincrby(self._key(path), "attempts", -1))
+        counted = {} if attempts is None and left >= 0 else {"attempts": max(0, left)}
         pipeline = self._redis.pipeline()
-        self._put(
-            pipeline,
-            path,
-            state=state,
-            error=error,
-            attempts=attempts,
-            busy=busy,
-            next_try=next_try,
-        )
+        self._put(pipeline, path, state=state, error=error, busy=busy, next_try=next_try, **counted)
         pipeline.zadd(PREFIX + "retry", {self.shared(path): next_try})
         outcome: statistics.Outcome = "postponed" if state is State.SETTLING else "failed"
         about = self._end(pipeline, before, outcome)
-        told = {"error": error, "next_try": next_try, "attempts": attempts, **about}
+        told = {"error": error, "next_try": next_try, "attempts": max(0, left), **about}
         self._tell(pipeline, path, str(state), **told)
         pipeline.execute()
 
