@@ -15,13 +15,18 @@ import pytest
 from tests.support.compare import differences
 from tests.support.history import sha256
 from vh5d.capture.capture import capture
+from vh5d.capture.diff import diff
 from vh5d.capture.options import CaptureOptions
+from vh5d.capture.repair import repair
 from vh5d.capture.restore import restore
 from vh5d.capture.throttle import Throttle
 from vh5d.errors import SourceTooLargeError, StoreDamagedError, UsageError
 from vh5d.hdf5.writer_lock import lock_path
+from vh5d.interop.exporting import export_file
 from vh5d.policy.datasets import Datasets
+from vh5d.store.compact import compact
 from vh5d.store.layout import RESERVED_ATTRIBUTES, VERSIONS
+from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
 from vh5d.store.verify import verify
 
@@ -233,3 +238,44 @@ def test_the_tree_of_content_is_the_same_one(source, tmp_path):
         tree = file[VERSIONS]["v1"]
         assert tree["entry/data"][()].tolist() == original["entry/data"][()].tolist()
         assert set(tree.attrs) - set(RESERVED_ATTRIBUTES) == {"title"}
+
+
+def test_versions_of_content_can_be_compared_thinned_and_rewritten(source, tmp_path):
+    store = tmp_path / "s.h5"
+    capture(source, store, options=CONTENT)
+    change(source, "entry/data")
+    capture(source, store, options=CONTENT)
+    change(source, "log/lines")
+    capture(source, store)  # exact, between two that are not
+    change(source, "entry/small")
+    capture(source, store, options=CONTENT)
+    paths = [each.path for each in diff(store, "v1", "v2").objects]
+    assert paths == ["/entry/data"]
+    assert diff(store, "v4", source=source).objects == ()
+    change(source, "entry/contiguous")
+    assert [each.path for each in diff(store, "v4", source=source).objects] == ["/entry/contiguous"]
+    prune(store, ["v2"])
+    assert verify(store).ok
+    compact(store)
+    assert verify(store).ok
+    assert repair(store, dry_run=True).ok
+    for version, exact in (("v1", False), ("v3", True), ("v4", False)):
+        back = tmp_path / f"{version}.h5"
+        assert restore(store, version, back).exact is exact
+    with h5py.File(tmp_path / "v4.h5", "r") as a, h5py.File(tmp_path / "v3.h5", "r") as b:
+        assert a["entry/data"][()].tolist() == b["entry/data"][()].tolist()
+        assert a["entry/small"][()].tolist() != b["entry/small"][()].tolist()
+    result = export_file(store, tmp_path / "theirs.h5")
+    assert result.versions == ("v1", "v3", "v4")
+
+
+def test_a_file_without_chunks_has_content_too(tmp_path):
+    path, store = tmp_path / "a.h5", tmp_path / "s.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    assert capture(path, store, options=CONTENT).version == "v1"
+    assert capture(path, store, options=CONTENT).version is None
+    assert verify(store).ok
+    restore(store, "v1", tmp_path / "back.h5")
+    with h5py.File(tmp_path / "back.h5", "r") as file:
+        assert file["x"][()] == 1
