@@ -54,7 +54,9 @@ def roles(tmp_path, data, servers):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("why", ["the primary dies", "somebody asks for it"])
+@pytest.mark.parametrize(
+    "why", ["the primary dies", pytest.param("somebody asks for it", marks=pytest.mark.slow)]
+)
 def test_another_server_takes_over(servers, roles, data, why):
     primary, sentinel, url = servers
     write_h5py(data / "before.h5")

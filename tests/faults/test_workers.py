@@ -125,11 +125,12 @@ def test_a_queue_that_no_policy_has_is_refused(start):
     assert role.process.wait(60) == 2
 
 
+@pytest.mark.slow
 def test_no_more_captures_of_a_policy_than_it_allows(start, data, catalog):
     policies = {"p": {"watch": str(data), "limits": {"concurrency": 1}}}
     start("watch", **policies)
     roles = [start("worker", "--concurrency", "2", **policies) for _ in range(2)]
-    names = [data / f"{number}.h5" for number in range(12)]
+    names = [data / f"{number}.h5" for number in range(6)]
     for path in names:
         write_h5py(path)
     for path in names:
@@ -143,11 +144,16 @@ def test_no_more_captures_of_a_policy_than_it_allows(start, data, catalog):
 
 def captures(role):
     """When each of its captures began and ended."""
-    begun = {each["path"]: each["timestamp"] for each in role.said("begun")}
-    ended = [*role.said("version"), *role.said("unchanged")]
-    return [(begun[each["path"]], each["timestamp"]) for each in ended]
+    begun, spans = {}, []
+    for each in role.records:
+        if each["event"] == "begun":
+            begun[each["path"]] = each["timestamp"]
+        elif each["event"] in {"version", "unchanged"}:
+            spans.append((begun.pop(each["path"]), each["timestamp"]))
+    return spans
 
 
+@pytest.mark.slow
 def test_two_watchers_of_one_directory_make_one_version(start, data, catalog):
     for _ in range(2):
         start("watch")

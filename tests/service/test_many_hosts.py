@@ -72,7 +72,6 @@ def test_a_queue_that_is_restarted_asks_for_all_of_all_queues(broker, catalog):
 def test_no_more_are_at_work_than_there_are_places(catalog):
     for path in (A, B):
         assert catalog.take_place(path, "p", 2)
-    assert catalog.take_place(A, "p", 2), "it has one"
     assert not catalog.take_place(C, "p", 2)
     assert catalog.take_place(C, "other", 2), "of another policy"
     assert catalog.retries() == []
@@ -80,6 +79,15 @@ def test_no_more_are_at_work_than_there_are_places(catalog):
     assert catalog.retries() == [str(C)], "it is called"
     assert catalog.take_place(C, "p", 2)
     assert places.stood(catalog.client, "p") == (2, 0)
+
+
+def test_a_file_that_is_at_work_has_one_place(catalog):
+    """Else the first of two captures that ends would give away the other's."""
+    assert catalog.take_place(A, "p", 2)
+    assert not catalog.take_place(A, "p", 2)
+    catalog.leave_place(A, "p", 2)
+    assert catalog.retries() == [str(A)]
+    assert catalog.take_place(A, "p", 2)
 
 
 def test_who_stands_in_line_may_be_asked_for_again(catalog):

@@ -23,8 +23,8 @@ _CALLED, _BESIDES = 2, 8
 # One step for the broker, so that two hosts cannot both take the last place.
 _TAKE = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-if not redis.call('ZSCORE', KEYS[1], ARGV[3])
-    and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
+if redis.call('ZSCORE', KEYS[1], ARGV[3])
+    or redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
   redis.call('ZADD', KEYS[2], 'NX', ARGV[1], ARGV[3])
   return 0
 end
@@ -37,7 +37,7 @@ return 1
 def take(
     client: redis.Redis, policy: str, path: str, *, now: float, until: float, most: int
 ) -> bool:
-    """Take a place; False: there are `most` at work, and `path` stands in line."""
+    """Take a place; False: there are `most` at work, or `path` itself, and it stands in line."""
     keys = (_places(policy), _line(policy))
     taken: Any = client.eval(_TAKE, len(keys), *keys, str(now), str(until), path, str(most))
     return bool(taken)
