@@ -23,6 +23,7 @@ from vh5d.policy.secrets import without_passwords
 from vh5d.service.broker import Broker
 from vh5d.service.catalog import connect
 from vh5d.service.state import Description, describe, private_directory
+from vh5d.service.tasks import make_app
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ def test_a_server_with_a_certificate_of_somebody_else_is_not_talked_to(tls_port)
     client = connect(f"rediss://:{PASSWORD}@localhost:{tls_port}/0?ssl_cert_reqs=required")
     with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
         client.ping()
+
+
+def test_the_queue_does_not_talk_to_such_a_server_either(tls_port):
+    """Celery's own default is not to look at certificates."""
+    with make_app(f"rediss://:{PASSWORD}@localhost:{tls_port}/0").connection() as connection:
+        channel = connection.channel
+        with pytest.raises(connection.connection_errors, match="certificate verify failed"):
+            channel().client.ping()
 
 
 @pytest.mark.parametrize("role", ["watch", "worker"])
