@@ -238,6 +238,29 @@ class TestMaintainer:
         maintainer.step()
         assert begun == [["lab"]]
 
+    def test_a_round_that_is_killed_is_done_again(self, lab, config, broker, catalog, tmp_path):
+        stores = [lab / f".vh5d/copy{i}.h5" for i in range(12)]
+        for store in stores:
+            shutil.copyfile(lab / ".vh5d/run.h5", store)
+        path = tmp_path / "vh5d.yaml"
+        path.write_text(f"policies: [{{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}]")
+        start = starter(broker.url, ["--config", str(path)])
+        upkeep = Upkeep(catalog.client, time.time)
+        process = start(["lab"])
+        wait_for(lambda: any(e["event"] == "thinned" for e in events(catalog)), "a store", 60)
+        process.kill()
+        process.wait()
+        for store in stores:
+            assert len(names(store)) in {2, 6}
+            assert verify(store).ok
+        assert not upkeep.record("lab").finished
+        assert Maintainer(config, upkeep, start).due() == []  # until its lease ends
+        catalog.client.delete("vh5d:upkeep:lease:lab")
+        assert Maintainer(config, upkeep, start).due() == ["lab"]
+        assert start(["lab"]).wait(60) == 0
+        assert upkeep.record("lab").attempts == 2
+        assert all(len(names(store)) == 2 for store in stores)
+
     def test_nothing_to_keep_is_nothing_to_do(self, lab, redis_client, clock):
         config = Config.model_validate({"policies": [{"name": "lab", "watch": str(lab)}]})
         maintainer = Maintainer(config, Upkeep(redis_client, clock), lambda _policies: None)

@@ -14,7 +14,7 @@ Every rule is asked of every version, newest first; one that any of them keeps s
 Versions are in the order of their sequence numbers, not of their times, for clocks are set back.
 So the newest of a day is the one committed last; a day that comes twice is one day still; and a
 version that was committed after another counts for ``keep_within`` as no older than that one.
-The newest version always stays, which restic leaves to the rules.
+The newest version stays, whatever the rules are.
 """
 
 from __future__ import annotations
@@ -109,8 +109,6 @@ def judge(
     local = [version.timestamp.astimezone(zone) for version in ordered]
     for rule in _counted(rules):
         _count_down(rule, local, reasons)
-    if not reasons[-1]:
-        reasons[-1].append("newest")
     return [
         Verdict(version.name, tuple(why)) for version, why in zip(ordered, reasons, strict=True)
     ]
