@@ -17,10 +17,11 @@ from datetime import datetime
 import redis
 import structlog
 
-from vh5d.policy import Config
+from vh5d.policy import Config, Reading
 from vh5d.policy.places import is_here
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import BROKER_VARIABLE
+from vh5d.service.handover import VARIABLE, hand_over
 from vh5d.service.process import end, spawn
 from vh5d.service.surroundings import HERE, Surroundings, wall_clock
 from vh5d.service.upkeep import Upkeep, last_night
@@ -119,7 +120,11 @@ class Maintainer:
 
 
 def maintainer(
-    config: Config, broker: str, arguments: Sequence[str], surroundings: Surroundings = HERE
+    config: Config,
+    broker: str,
+    arguments: Sequence[str],
+    surroundings: Surroundings = HERE,
+    reading: Reading | None = None,
 ) -> Maintainer:
     """Return one whose rounds are `vh5d maintain`.
 
@@ -133,20 +138,31 @@ def maintainer(
         What the child is told of the configuration, and of how to log.
     surroundings
         The clock of the nights, and the child's program.
+    reading
+        What `config` is from: the child follows that, whatever its file says by now.
     """
     catalog = Catalog(connect(broker))
-    start = starter(broker, arguments, surroundings.program)
+    start = starter(broker, arguments, surroundings.program, reading)
     upkeep = Upkeep(catalog.client, catalog.now)
     return Maintainer(config, upkeep, start, present=surroundings.present)
 
 
-def starter(broker: str, arguments: Sequence[str], program: Sequence[str] = HERE.program) -> Start:
+def starter(
+    broker: str,
+    arguments: Sequence[str],
+    program: Sequence[str] = HERE.program,
+    reading: Reading | None = None,
+) -> Start:
     """Return what starts `vh5d maintain` as a child."""
+    settings = [] if reading is None else [hand_over(reading)]
+    environment = {BROKER_VARIABLE: broker}
+    if settings:
+        environment[VARIABLE] = str(settings[0])
 
     def start(policies: Sequence[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", *program, "maintain", "--due"]
         command += ["--parent", str(os.getpid())]
         command += [f"--policy={policy}" for policy in policies]
-        return spawn([*command, *arguments], env={**os.environ, BROKER_VARIABLE: broker})
+        return spawn([*command, *arguments], env={**os.environ, **environment}, inherited=settings)
 
     return start

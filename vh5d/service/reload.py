@@ -137,11 +137,13 @@ class ConfigFile:
 
 def what_needs_a_start(old: Config, new: Config) -> str | None:
     """Why `new` cannot take the place of `old` in a running service; None: it can."""
-    changed = [key for key in ("broker", "state", "path_maps") if getattr(old, key) != getattr(new, key)]
+    keys = ("broker", "state", "path_maps", "metrics")
+    changed = [key for key in keys if getattr(old, key) != getattr(new, key)]
     if not changed:
         return None
-    keys = " and ".join(changed)
-    return f"{keys} cannot change while the service runs: stop it, and start it again"
+    return (
+        f"{' and '.join(changed)} cannot change while the service runs: stop it, and start it again"
+    )
 
 
 def _stamps(reading: Reading) -> Mapping[Path, tuple[int, int] | None]:

@@ -17,7 +17,7 @@ from vh5d.policy import Reading
 from vh5d.service.handover import VARIABLE, hand_over
 from vh5d.service.notices import Notices
 from vh5d.service.notify import Notifier
-from vh5d.service.reload import TICK, ConfigFile, what_needs_a_start
+from vh5d.service.reload import TICK, ConfigFile
 from vh5d.service.signals import StopRequests
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,7 +41,6 @@ class Successor:
         notices: Notices,
         notifier: Notifier,
     ) -> None:
-        self._in_force = reading
         self._file = ConfigFile(reading, notices, lambda: requests.reloads, notifier)
         self._requests = requests
         self._notifier = notifier
@@ -72,11 +71,7 @@ class Successor:
     def _wait(self) -> None:
         while not self._stopped.wait(TICK):
             found = self._file.take()
-            if found is None or found.config is None or self._in_force.config is None:
-                continue
-            reason = what_needs_a_start(self._in_force.config, found.config)
-            if reason is not None:
-                self._file.refuse(reason)
+            if found is None or found.config is None:
                 continue
             names = [policy.name for policy in found.config.policies]
             log.info("new configuration", file=str(found.path), policies=names)
