@@ -155,13 +155,15 @@ def torn(group: h5py.Group) -> list[str]:
 
 
 def _torn(dataset: h5py.Dataset) -> Iterator[str]:
+    room = -(-len(dataset) // dataset.chunks[0])
+    if dataset.id.get_num_chunks() > room:
+        yield f"{dataset.name}: {dataset.id.get_num_chunks()} chunks where {room} have room"
     for i, frame in enumerate(dataset[()]):
         values = np.unique(frame)
         # The extent may be there before the last frame is, which reads as zeros then.
         unwritten = i == len(dataset) - 1 and values.tolist() == [0]
         if values.tolist() not in ([i + 1], [10**6]) and not unwritten:
             yield f"{dataset.name}[{i}] of {len(dataset)}: {values[:5].tolist()}"
-    return
 
 
 def frames(group: h5py.Group) -> int:

@@ -26,6 +26,9 @@ from vh5d.store.pools import HASH_NBYTES, Pools
 
 #: Bytes of chunks already known that are read again at each capture: a second's work or so.
 AUDIT_NBYTES = 1 << 30
+#: Chunks, spread over all known ones, that are read besides. A file that was written anew in its
+#: place (opened with "w") may have the same chunks where they were, with other content.
+SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -144,4 +147,6 @@ def _audited(pieces: Pieces, known: NDArray[np.bool_], turn: int) -> NDArray[np.
     if len(which):
         parts = -(-int(ends[-1]) // AUDIT_NBYTES)
         audited[which] = (ends - np.uint64(1)) // np.uint64(AUDIT_NBYTES) == turn % parts
+        step = -(-len(which) // SAMPLES)
+        audited[which[turn % step :: step]] = True
     return audited

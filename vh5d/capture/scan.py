@@ -12,7 +12,7 @@ from vh5d.capture.options import CaptureOptions
 from vh5d.capture.parsed import Parsed, Scan, stored_datasets
 from vh5d.capture.tiling import page_encoding, tile, tile_chunks, tile_like
 from vh5d.capture.watchful import WatchfulSource
-from vh5d.errors import SourceChangedError
+from vh5d.errors import SourceBusyError, SourceChangedError
 from vh5d.hdf5.walk import walk
 from vh5d.store.pieces import Pieces
 
@@ -33,7 +33,12 @@ def scan(
         Returns the pieces of its previous version: along these a source is cut that HDF5 cannot
         open.
     """
-    if source.growing and options.parse:
+    if source.growing and not options.parse:
+        raise SourceBusyError(
+            f"{source.path}: grows, and its parsing ended processes",
+            hint="it is kept by its bytes when it is closed",
+        )
+    if source.growing:
         with scan_growing(source, options) as found_growing:
             yield found_growing
         return
