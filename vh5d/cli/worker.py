@@ -72,7 +72,7 @@ def command(
     successor = successor_of(reading, url, stop, notifier) if parent is None else None
     surroundings = surroundings_of(ctx)
     arguments = [*(["--json"] if told.json else []), *arguments_for(told.config_file, directories)]
-    beside = maintainer(settings, url, arguments, surroundings)
+    beside = maintainer(settings, url, arguments, surroundings, reading)
     beside.start()
     status = run_worker(
         url,
