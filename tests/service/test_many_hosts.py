@@ -7,11 +7,14 @@ import json
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 import redis
 
+from vh5d.policy.model import Policy
 from vh5d.policy.path_maps import PathMaps
 from vh5d.service import places, queues
+from vh5d.service.attempt import Attempt
 from vh5d.service.catalog import LEASE, PREFIX, UNSEEN, Catalog, FileStat, State, connect
 from vh5d.service.clock import LOOK_PAUSE, BrokerClock
 from vh5d.service.roster import KEPT, LOST_AFTER
@@ -240,3 +243,17 @@ def test_messages_carry_the_name_that_all_hosts_know(redis_client, broker, clock
     arguments, *_ = json.loads(base64.b64decode(json.loads(message)["body"]))
     assert arguments == ["/mnt/instrument/a.h5", "p"]
     assert "D:" not in message
+
+
+def test_a_map_opens_nothing(catalog, tmp_path):
+    data, secret = tmp_path / "data", tmp_path / "secret.h5"
+    data.mkdir()
+    with h5py.File(secret, "w") as file:
+        file["x"] = 1
+    (data / "link.h5").symlink_to(secret)
+    maps = PathMaps([(str(data), "/mnt/instrument")])
+    attempt = Attempt({"p": Policy(name="p", watch=(str(data),))}, catalog, lambda: 0.5)
+    for name in ("/mnt/instrument/../secret.h5", "/mnt/instrument/link.h5", str(secret), "/mnt"):
+        assert attempt(Path(maps.local(name)), "p") is None
+    assert list(catalog.sources()) == []
+    assert not (data / ".vh5d").exists()

@@ -12,7 +12,7 @@ import redis
 from tests.support.waiting import wait_for
 from vh5d.errors import BrokerError
 from vh5d.policy import Config, Policy
-from vh5d.service.catalog import Catalog, FileStat, State, connect
+from vh5d.service.catalog import BATCH, PREFIX, Catalog, FileStat, State, connect
 from vh5d.service.signals import StopRequests
 from vh5d.service.watcher import Watcher
 
@@ -200,3 +200,15 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(root, run, broker, tmp
         catalog.queue()
     link.symlink_to(broker.socket)
     wait_for(lambda: sorted(set(asked.names())) == ["a.h5", "b.h5"], "both")
+
+
+def test_retries_of_another_host_that_is_down_do_not_stand_in_the_way(root, run, redis_client):
+    foreign = {f"/elsewhere/{number}.h5": 1.0 for number in range(BATCH)}
+    redis_client.zadd(f"{PREFIX}retry", foreign)
+    catalog = Catalog(redis_client)
+    write(root / "a.h5")
+    stat = FileStat.of((root / "a.h5").stat())
+    catalog.captured(root / "a.h5", stat, state=State.CURRENT)  # a look finds nothing to do
+    redis_client.zadd(f"{PREFIX}retry", {str(root / "a.h5"): 2.0})
+    _, asked, _ = run()
+    wait_for(lambda: asked.captures == [("a.h5", "p", "retry")], "ours")

@@ -220,10 +220,10 @@ class Catalog:
             for queue, waiting in queues.waiting(self._redis).items()
         }
 
-    def retries(self, limit: int = BATCH) -> list[str]:
-        """Paths whose capture is to be tried again by now."""
+    def retries(self, limit: int = BATCH, *, offset: int = 0) -> list[str]:
+        """Paths whose capture is to be tried again by now, of all hosts, but the first `offset`."""
         found: Any = self._redis.zrange(
-            PREFIX + "retry", "-inf", str(self._clock()), byscore=True, offset=0, num=limit
+            PREFIX + "retry", "-inf", str(self._clock()), byscore=True, offset=offset, num=limit
         )
         return [self._maps.local(str(path)) for path in found]
 

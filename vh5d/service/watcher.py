@@ -21,7 +21,7 @@ from vh5d.errors import BrokerError
 from vh5d.hdf5.writers import WriterState, writers
 from vh5d.policy import Config, Policy
 from vh5d.service.canary import Habits
-from vh5d.service.catalog import CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR, Catalog
+from vh5d.service.catalog import BATCH, CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR, Catalog
 from vh5d.service.growing import Growing, after_death, is_shared
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
 from vh5d.service.looks import Looks
@@ -50,6 +50,8 @@ SAY_PAUSE = 60.0
 #: Seconds before a file of a root that is not there is asked for again.
 ABSENT_PAUSE = 30.0
 RETRY_PAUSE = 0.5
+#: Captures to be tried again that are looked through at a time, in units of `BATCH`.
+RETRY_PAGES = 10
 BROKER_PAUSE = 1.0
 #: Seconds between two searches for messages that a broker lost.
 LOST_PAUSE = 10.0
@@ -435,18 +437,24 @@ class Watcher:
             log.debug("the roster cannot be told", error=str(error))
 
     def _take_retries(self) -> None:
-        for name in self._catalog.retries():
-            path = Path(name)
-            policy = None if self._hangs(path) else self._config.policy_for(path)
-            if policy is None:
-                continue
-            if not self._is_there(path):
-                self._catalog.retry_later(path, ABSENT_PAUSE)
-                continue
-            if path not in self._settle and path not in self._ready:
-                timing = Timing(policy.settle, policy.max_wait)
-                self._settle.found(path, self._clock(), 0.0, timing)
-                self._causes.setdefault(path, RETRY)
+        for page in range(RETRY_PAGES):
+            names = self._catalog.retries(BATCH, offset=page * BATCH)
+            # Those of directories that another host watches, which may be down, are left to it.
+            mine = [self._take_retry(Path(name)) for name in names]
+            if any(mine) or len(names) < BATCH:
+                return
+
+    def _take_retry(self, path: Path) -> bool:
+        policy = None if self._hangs(path) else self._config.policy_for(path)
+        if policy is None:
+            return False
+        if not self._is_there(path):
+            self._catalog.retry_later(path, ABSENT_PAUSE)
+        elif path not in self._settle and path not in self._ready:
+            timing = Timing(policy.settle, policy.max_wait)
+            self._settle.found(path, self._clock(), 0.0, timing)
+            self._causes.setdefault(path, RETRY)
+        return True
 
     def _tell_catalog(self, tell: Callable[[], None]) -> None:
         """What the catalog says while the broker is away is mended by the next capture."""
