@@ -121,7 +121,7 @@ class Attempt:
         root = policy.root_of(path) if policy is not None and meant else None
         if policy is None or root is None:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
-            self.catalog.unclaim(path)
+            self.catalog.refused(path)
             return None
         most = policy.limits.concurrency
         if most is None:

@@ -51,6 +51,8 @@ FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 #: The same after an attempt whose process died: most often not the file's fault.
 DEATH_PAUSE = 0.5
+#: Seconds before a capture that a worker did not know what to do with is asked for again.
+REFUSED_PAUSE = 10.0
 #: Longest that a capture may take, in seconds: its process is killed then.
 LONGEST_CAPTURE = 6 * 3600
 #: Seconds that a capture at work is left alone without a word of its worker.
@@ -302,6 +304,17 @@ class Catalog:
         """Give the place back: the message could not be sent, or has arrived."""
         source = self.source(path)
         self._redis.zrem(queues.pending(source.queue if source else QUEUE), self.shared(path))
+
+    def refused(self, path: Path) -> None:
+        """A worker has no policy for it, of the name that the watcher had: it is asked for anew.
+
+        One of them follows another configuration by now, or will in a moment.
+        """
+        source = self.source(path)
+        self.unclaim(path)
+        if source is not None and source.state is State.QUEUED:
+            again = {self.shared(path): self._clock() + REFUSED_PAUSE}
+            self._redis.zadd(PREFIX + "retry", again)
 
     def moved(self, source: Path, target: Path, policy: str) -> None:
         """A file has another name; its next capture takes its history along."""
