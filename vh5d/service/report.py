@@ -278,7 +278,7 @@ def _from_stores(config: Config) -> Iterator[dict[str, Any]]:
                             "version": last.name,
                             "bytes_added": last.bytes_added,
                             "captured_at": last.timestamp.timestamp(),
-                            "state": "current" if same else "changed",
+                            "state": "current" if same else "changed" if stat.size else "emptied",
                         }
                 yield shown
 
