@@ -109,19 +109,21 @@ def test_a_broker_that_is_away_is_said_and_its_return_brings_everything(data, up
 @pytest.mark.slow
 def test_a_broker_that_forgot_everything_is_filled_again(data, up):
     up.start()
-    for name in "ab":
+    for name in "aab":
         write_h5py(data / f"{name}.h5")
-    for name in "ab":
         wait_for(lambda name=name: kept(data / f"{name}.h5", data), "a version")
     client = client_of(up)
     wait_for(lambda: client.exists(PREFIX + "known"), "the mark")
+    before = {each["path"]: (each["version"], each["state"]) for each in up.status()["sources"]}
+    assert sorted(before.values()) == [("v1", "current"), ("v2", "current")]
     client.flushall()
     wait_for(lambda: up.said("the broker lost everything, looking at everything"), "the news")
-    catalog = Catalog(client)
-    wait_for(
-        lambda: [source.version for source in catalog.sources()] == ["v1", "v1"], "the catalog"
-    )
-    assert all(len(versions(data / f"{name}.h5", data)) == 1 for name in "ab")
+
+    def told():
+        return {each["path"]: (each["version"], each["state"]) for each in up.status()["sources"]}
+
+    wait_for(lambda: told() == before, "the catalog, from the stores")
+    assert [len(versions(data / f"{name}.h5", data)) for name in "ab"] == [2, 1]
 
 
 def test_a_broker_out_of_memory_is_waited_for(data, up):

@@ -245,10 +245,15 @@ def thinned(tmp_path_factory):
     return history
 
 
-def check_after(store):
+def check_after(store, sound):
+    """Check a store, but for contents that are known to be `sound`."""
     with AtomicFile.open(store):
         pass  # the next writer removes what was left
     assert listing(store) == ["store.h5"]
+    content = store.read_bytes()
+    if content in sound:
+        return
+    sound.add(content)
     found = verify(store)
     assert found.ok, found.problems
     with open_store(store) as reader:
@@ -265,7 +270,7 @@ def test_power_cut_at_every_operation_leaves_old_or_new(thinned, tmp_path, kept)
     store.write_bytes(original)
     compact(store, disk=disk)
     count = len(disk.operations)
-    outcomes = set()
+    outcomes, sound = set(), set()
     for number in (*range(0, count - 12, max(1, count // 20)), *range(count - 12, count + 1)):
         for path in directory.iterdir():
             path.unlink()
@@ -276,7 +281,7 @@ def test_power_cut_at_every_operation_leaves_old_or_new(thinned, tmp_path, kept)
         old = store.read_bytes() == original
         assert not (done and old)
         outcomes.add("old" if old else "new")
-        check_after(store)
+        check_after(store, sound)
     assert outcomes == {"old", "new"}
 
 
@@ -286,13 +291,13 @@ def test_error_at_any_operation_leaves_the_store_as_it_was(thinned, tmp_path, er
     shutil.copyfile(thinned.store, store)
     disk = SimulatedDisk(tmp_path)
     compact(store, disk=disk)
-    count = len(disk.operations)
+    count, sound = len(disk.operations), set()
     for number in (*range(0, count - 6, max(1, count // 12)), *range(count - 6, count)):
         shutil.copyfile(thinned.store, store)
         disk = SimulatedDisk(tmp_path, fail_at=number, error=error)
         with contextlib.suppress(StoreWriteError, StoreDamagedError):
             compact(store, disk=disk, timeout=0.1)
-        check_after(store)
+        check_after(store, sound)
 
 
 def test_a_disk_that_is_full_is_told_of(thinned, tmp_path):
