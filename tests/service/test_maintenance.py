@@ -192,6 +192,37 @@ def test_captures_of_other_stores_go_on(lab, config, catalog, monkeypatch):
     assert done == ["v7", "v7"]
 
 
+def test_a_store_is_thinned_by_the_policy_that_keeps_it(lab, catalog):
+    """Although the other would put its stores there as well."""
+    places = {
+        "outer": (lab, f"{lab}/all/{{path}}"),
+        "inner": (lab / "sub", f"{lab}/all/b/{{path}}"),
+    }
+    inner, outer = Config.model_validate(
+        {
+            "policies": [
+                {"name": name, "watch": str(places[name][0]), "store": places[name][1]}
+                | {"retention": {"keep_last": last}}
+                for name, last in (("inner", 3), ("outer", 1))
+            ]
+        }
+    ).policies
+    (lab / "sub").mkdir()
+    for i in range(4):
+        for source in (lab / "sub/x.h5", lab / "x.h5"):
+            with h5py.File(source, "w") as file:
+                file["x"] = i
+            policy = inner if source.parent.name == "sub" else outer
+            capture(source, policy.store_for(source), clock=lambda i=i: START + timedelta(hours=i))
+    assert outer.is_store(lab / "all/b/x.h5")
+    work = Round(catalog, lambda: START + timedelta(days=1), (inner, outer))
+    assert work.run(outer, 500.0).stores == 1
+    assert len(names(lab / "all/b/x.h5")) == 4
+    assert names(lab / "all/x.h5") == ["v4"]
+    assert work.run(inner, 500.0).stores == 1
+    assert names(lab / "all/b/x.h5") == ["v2", "v3", "v4"]
+
+
 class TestMaintainer:
     def test_each_night_has_a_round(self, config, redis_client, clock):
         when = [datetime(2026, 3, 2, 12, tzinfo=UTC)]

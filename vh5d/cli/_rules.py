@@ -89,7 +89,11 @@ def plan_by_policy(files: Iterable[str], store: str | None, told: Told, *, tagge
     stores = _stores(chosen, store, told) if chosen else files_of_stores(config.policies)
     plan = []
     for each in stores:
-        rules = _retention_of(each, config)
+        try:
+            rules = _retention_of(each, config)
+        except VH5DError as error:
+            complain(explain(error))
+            continue
         if rules is not None:
             kept = rules.model_copy(update={"keep_tagged": False}) if tagged else rules
             plan.append((each, kept))
@@ -99,7 +103,11 @@ def plan_by_policy(files: Iterable[str], store: str | None, told: Told, *, tagge
 
 
 def _retention_of(store: Path, config: Config) -> Retention | None:
-    policy = next((each for each in config.policies if each.is_store(store)), None)
+    from vh5d.service.thinning import owner
+
+    if not any(policy.retention for policy in config.policies if policy.is_store(store)):
+        return None
+    policy = owner(store, config.policies) if is_store(store) else None
     return policy.retention if policy is not None else None
 
 

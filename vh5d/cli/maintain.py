@@ -65,7 +65,7 @@ def command(
     policies = _chosen(settings.policies, names)
     catalog = Catalog(connect(chosen_broker(broker, settings)))
     present = surroundings_of(ctx).present
-    work = Round(catalog, present, halted=stop.is_set)
+    work = Round(catalog, present, settings.policies, halted=stop.is_set)
     failed = False
     for policy in policies:
         night = None

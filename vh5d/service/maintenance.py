@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from vh5d.policy.places import files_of_stores, is_here
 from vh5d.policy.retention_settings import Retention
 from vh5d.service import statistics
 from vh5d.service.catalog import Catalog
-from vh5d.service.thinning import Thinned, thin
+from vh5d.service.thinning import Thinned, owner, thin
 from vh5d.service.upkeep import Lease, Record, Upkeep
 from vh5d.store.compact import CompactResult, compact
 
@@ -59,6 +59,8 @@ class Round:
         Where to record.
     present
         The clock on the wall: ages and days go by it.
+    policies
+        All of the configuration: a store is thinned by the one that keeps it.
     halted
         Whether to stop before the next store.
     disk
@@ -67,6 +69,7 @@ class Round:
 
     catalog: Catalog
     present: Callable[[], datetime]
+    policies: Sequence[Policy] = ()
     halted: Callable[[], bool] = lambda: False
     disk: Disk | None = None
     _failed: int = field(default=0, init=False)
@@ -131,7 +134,8 @@ class Round:
                     return
                 lease.progress()
                 try:
-                    yield self._thin(store, rules, patience)
+                    if owner(store, self.policies or [policy]) == policy:
+                        yield self._thin(store, rules, patience)
                 except (NotAStoreError, StoreMissingError) as error:
                     log.debug("passed over", store=str(store), reason=str(error))
                 except StoreBusyError as error:

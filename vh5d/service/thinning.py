@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.punching import Progress
+from vh5d.policy import Policy
 from vh5d.policy.retention import Verdict, judge
 from vh5d.policy.retention_settings import Retention
 from vh5d.store.prune import PruneResult, prune
@@ -41,6 +43,34 @@ class Thinned:
     def bytes_returned(self) -> int:
         """How many bytes the store takes less on its disk."""
         return 0 if self.result is None else self.result.bytes_returned
+
+
+def owner(store: Path, policies: Sequence[Policy]) -> Policy | None:
+    """Return the policy that keeps a store; None: it cannot be told, so nobody may thin it.
+
+    Where several would put a store there, the source that the store names decides.
+
+    Parameters
+    ----------
+    store
+        The store.
+    policies
+        All of a configuration.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read, or not now.
+    """
+    candidates = [policy for policy in policies if policy.is_store(store)]
+    if len(candidates) <= 1:
+        return next(iter(candidates), None)
+    with open_store(store) as reader:
+        source = reader.versions[-1].source_path if reader.versions else None
+    if source is None:
+        return None
+    meant = next((policy for policy in policies if policy.matcher.matches(source)), None)
+    return meant if meant in candidates and meant.store_for(source) == store else None
 
 
 def thin(
