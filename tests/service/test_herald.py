@@ -29,8 +29,7 @@ A = Path("/d/a.h5")
 @pytest.fixture
 def configure(tmp_path):
     def configure(*, mail=None, **policy):
-        (tmp_path / "data").mkdir(exist_ok=True)
-        settings = {"name": "p", "watch": str(tmp_path / "data"), **policy}
+        settings = {"name": "p", "watch": "/d", **policy}
         path = tmp_path / "vh5d.yaml"
         path.write_text(json.dumps({"policies": [settings], **({"mail": mail} if mail else {})}))
         return load_config(path)
@@ -286,6 +285,27 @@ def test_a_broker_that_forgets_everything_is_told_of_again(
     redis_client.flushall()
     capture(catalog)
     wait_for(lambda: len(notes()) == 2, "the one after")
+
+
+def test_what_others_put_into_the_broker_is_passed_over(
+    configure, run, catalog, script, notes, redis_client
+):
+    stream = f"{outbox.PREFIX}events"
+    run(configure(hooks={"after_capture": [script()]}))
+    for content in ({"event": "{"}, {"other": "x"}, {"event": "[1]"}, {"event": '{"policy": "p"}'}):
+        redis_client.xadd(stream, content)
+    for letter in ("not JSON", '{"id": "x"}'):
+        redis_client.set(f"{outbox.PREFIX}letter:{letter}", letter)
+        redis_client.zadd(f"{outbox.PREFIX}outbox", {letter: 0})
+    for path in ("/etc/passwd", "/d/../x.h5", None):
+        known = {"event": "captured", "changed": True, "policy": "p", "path": path, "A=B": "x"}
+        redis_client.xadd(stream, {"event": json.dumps(known)})
+    known |= {"path": "/d/made-up.h5"}
+    redis_client.xadd(stream, {"event": json.dumps(known)})
+    capture(catalog)
+    wait_for(lambda: len(notes()) == 2 and not outbox.waiting(redis_client), "the end")
+    assert {note["path"] for note in notes()} == {"/d/made-up.h5", str(A)}
+    assert redis_client.xpending(stream, GROUP)["pending"] == 0
 
 
 def test_a_letter_is_taken_by_one_and_comes_back_if_he_dies(redis_client):

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -152,10 +153,8 @@ class Herald:
         config = self._config()
         policies = {policy.name: policy for policy in config.policies}
         for identifier, values in entries:
-            if not values:
-                continue  # it was dropped meanwhile
-            event = json.loads(values["event"])
-            policy = policies.get(event.get("policy") or "")
+            event = _event(values)
+            policy = policies.get(str(event.get("policy") or ""))
             pipeline = self._client.pipeline()
             put = 0
             for letter in letters(identifier, event, policy) if policy is not None else ():
@@ -243,11 +242,13 @@ def deliver(letter: Letter, policy: Policy, config: Config) -> None:
         return
     hooks = policy.hooks
     command = hooks.after_capture if letter.way == "after_capture" else hooks.on_failure
+    event = letter.event
+    local = {name: config.names.local(str(event[name])) for name in _PATHS & set(event)}
+    if not is_of(policy, local.get("path", "")):
+        # Whoever can write to the broker can tell of anything.
+        raise ServiceError(f"{local.get('path')}: outside the policy")
     if command:
-        local = {
-            name: config.names.local(letter.event[name]) for name in _PATHS & set(letter.event)
-        }
-        program.run(command, letter.event | local)
+        program.run(command, event | local)
 
 
 def letters(identifier: str, event: dict[str, Any], policy: Policy) -> Iterator[Letter]:
@@ -275,6 +276,21 @@ def occasion(event: dict[str, Any]) -> Kind | None:
     if name == "captured":
         name = event.get("state") if event.get("changed") else None
     return _OCCASIONS.get(name)
+
+
+def _event(values: dict[str, str]) -> dict[str, Any]:
+    """An event; empty if it was dropped meanwhile, or somebody else put it there."""
+    try:
+        event = json.loads(values["event"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else {}
+
+
+def is_of(policy: Policy, path: str) -> bool:
+    """Whether a file is below a directory of the policy, going by its name."""
+    inside = any(Path(path).is_relative_to(root) for root in policy.roots)
+    return inside and ".." not in Path(path).parts
 
 
 def _readable(event: dict[str, Any]) -> dict[str, Any]:

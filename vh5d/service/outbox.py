@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import redis
+import structlog
 
 from vh5d.policy.notifications import Kind
 
@@ -29,6 +30,8 @@ LONGEST_PAUSE = 3600.0
 MOST_ATTEMPTS = 15
 #: Seconds that a letter is kept at most: it was sent or given up long before.
 KEPT = 3 * 86400
+
+log = structlog.stdlib.get_logger(__name__)
 
 Result = Literal["sent", "failed", "held"]
 Way = Literal["after_capture", "on_failure", "notify"]
@@ -94,7 +97,12 @@ class Outbox:
         if text is None:
             self._client.zrem(PREFIX + "outbox", due)
             return None
-        return Letter(**json.loads(text))
+        try:
+            return Letter(**json.loads(text))
+        except (TypeError, ValueError):
+            self._client.zrem(PREFIX + "outbox", due)
+            log.error("not a letter of ours", letter=str(due)[:100])  # noqa: TRY400 - who cares where
+            return None
 
     def done(self, letter: Letter, result: Result) -> None:
         """It was sent, or given up."""

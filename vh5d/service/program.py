@@ -57,6 +57,8 @@ def run(command: Sequence[str], told: Mapping[str, Any], *, limit: float = LIMIT
             )
         except OSError as error:
             raise ServiceError(f"{command[0]}: {error.strerror}") from error
+        except ValueError as error:
+            raise ServiceError(f"{command[0]}: {error}") from error
         words = _Words(child.stderr)
         try:
             status = child.wait(limit)
@@ -74,7 +76,7 @@ def environment(own: Mapping[str, str], told: Mapping[str, Any]) -> dict[str, st
     ours = {
         _OURS + name.upper(): _word(value)
         for name, value in told.items()
-        if isinstance(value, str | int | float) and "\0" not in str(value)
+        if name.isidentifier() and isinstance(value, str | int | float) and "\0" not in str(value)
     }
     return common | ours
 
