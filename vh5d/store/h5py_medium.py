@@ -14,7 +14,9 @@ from vh5d.errors import StoreDamagedError
 from vh5d.hdf5.handles import ByteRange, read_number
 from vh5d.store import layout
 
-MOST_OPEN = 64  # of the datasets of `/spaces`
+# Of the datasets of `/spaces`:
+MOST_OPEN = 64
+AT_ONCE = 64
 
 
 class H5pyMedium:
@@ -31,8 +33,9 @@ class H5pyMedium:
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._names: list[str] = []
-        self._next = 0
+        self._known: range | None = None  # numbers of the spaces that were looked at
         self._open: dict[str, ByteRange] = {}
+        self._new: dict[str, ByteRange] = {}
 
     def pread(self, address: int, nbytes: int) -> bytes:
         """Return bytes at an absolute file address.
@@ -51,32 +54,42 @@ class H5pyMedium:
         # Not one that stays open: it would keep the bytes in a buffer, and HDF5 shall open what
         # they are.
         self._open.pop(name, None)
-        ByteRange.open(self._spaces.id, name.encode()).write(start, data)
+        space = self._new.pop(name, None) or ByteRange.open(self._spaces.id, name.encode())
+        space.write(start, data)
 
     def _find(self, address: int) -> tuple[str, int]:
-        for attempt in range(2):
+        while True:
             at = bisect_right(self._starts, address) - 1
             if at >= 0 and address < self._ends[at]:
                 return self._names[at], address - self._starts[at]
-            if not attempt:
-                self._look()
-        raise StoreDamagedError(f"the store has nothing of vh5d's at {address}")
+            if not self._look():
+                raise StoreDamagedError(f"the store has nothing of vh5d's at {address}")
 
-    def _look(self) -> None:
-        """Take note of spaces that are not known yet."""
+    def _look(self) -> bool:
+        """Take note of spaces that are not known yet, the newest first; tell whether any are."""
         end = read_number(self._spaces.id, b"next")
-        numbers = map(str, range(self._next, end))
-        for name in numbers if self._next else list(self._spaces):
-            if self._next and not self._spaces.id.links.exists(name.encode()):
-                continue
-            space = ByteRange.open(self._spaces.id, name.encode())
-            start = space.offset
-            if start is not None:  # None for chunks taken over from versioned-hdf5
-                at = bisect_right(self._starts, start)
-                self._starts.insert(at, start)
-                self._ends.insert(at, start + len(space))
-                self._names.insert(at, name)
-        self._next = end
+        if self._known is None:
+            self._known = range(end, end)
+        numbers = range(self._known.stop, end)
+        if not numbers:
+            numbers = range(max(0, self._known.start - AT_ONCE), self._known.start)
+        for name in map(str, numbers):
+            if self._spaces.id.links.exists(name.encode()):
+                self._note(name)
+        if not numbers:
+            return False
+        self._known = range(min(self._known.start, numbers.start), end)
+        return True
+
+    def _note(self, name: str) -> None:
+        space = ByteRange.open(self._spaces.id, name.encode())
+        start = space.offset
+        if start is not None:  # None for chunks taken over from versioned-hdf5
+            at = bisect_right(self._starts, start)
+            self._starts.insert(at, start)
+            self._ends.insert(at, start + len(space))
+            self._names.insert(at, name)
+            self._new = {name: space}
 
     def _opened(self, name: str) -> ByteRange:
         space = self._open.get(name)
