@@ -115,6 +115,9 @@ class Commit:
             if changes.differs(node) or self._values_differ(address, node):
                 changed.add(address)
         changed = changes.spread(changed)
+        self._changed = changed
+        if all(map(_is_whole, self._nodes.values())):
+            return  # nothing of the version is anywhere else
         bases = [self._nodes[address].base_address for address in changed]
         replaced = [address for address in bases if address is not None]
         for base in self._graph.dependents(address_of(self._stage.previous.id), replaced):
@@ -122,7 +125,6 @@ class Commit:
             address = address_of(node.id)
             self._nodes.setdefault(address, self._stage.node_of(node.id))
             changed.add(address)
-        self._changed = changed
 
     def _values_differ(self, address: int, node: Node) -> bool:
         if not node.holds_array:
@@ -195,3 +197,8 @@ class Commit:
             return address_of(made)
         node = self._stage.known(address)
         return node.base_address if node is not None else None
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether all that a node links is real, if it is a group."""
+    return not node.waiting and (node.links is not None or not is_group(node.id))
