@@ -16,6 +16,7 @@ from vh5d.errors import StoreBusyError, StoreDamagedError, StoreMissingError
 from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
 from vh5d.hdf5.free_space import freed_space
 from vh5d.hdf5.handles import address_at, read_number, read_text
+from vh5d.hdf5.metadata_cache import begin_lean
 from vh5d.hdf5.ranges import intersect
 from vh5d.interop.moving import Move
 from vh5d.store import layout
@@ -26,6 +27,7 @@ from vh5d.store.reachability import Reached
 from vh5d.store.reader import StoreReader, open_store
 from vh5d.store.staging import Medium, StagingArea
 from vh5d.versioned.graph import Graph
+from vh5d.versioned.spill import Drafts
 
 
 class Backing:
@@ -47,6 +49,7 @@ class Backing:
         self._known_as: tuple[int, ...] = ()
         self._move: Move | None = None
         self._kept: list[h5py.Dataset] = []
+        self.drafts = Drafts()
 
     @property
     def name(self) -> str:
@@ -120,6 +123,7 @@ class Backing:
     def _open_area(self) -> StagingArea:
         # Whoever else has committed through this file has made what is known here stale.
         if self._area is None or self._known_as != self._generation():
+            begin_lean(self.file.id)
             self._area = StagingArea(self.file, self._medium())
             self.graph = Graph(self.file)
         return self._area
@@ -158,7 +162,7 @@ class Backing:
             read_number(versions, b"sequence"),
             versions.get_num_objs(),
             read_number(spaces, b"next"),
-            *(address_at(self.file.id, path.encode()) for path in (layout.VERSIONS, layout.SPACES)),
+            address_at(self.file.id, layout.VERSIONS.encode()),
         )
 
     def _medium(self) -> Medium:
@@ -195,6 +199,7 @@ class Backing:
     def close(self) -> None:
         """Let the file go; it stays open, as it is not ours."""
         self._area = None
+        self.drafts.close()
 
 
 class ReaderBacking(Backing):
@@ -285,6 +290,7 @@ class AtomicBacking(Backing):
     def close(self) -> None:
         """Close the file, and let others write it."""
         self._area = None
+        self.drafts.close()
         # What HDF5 still writes goes where all that was not committed goes.
         with contextlib.suppress(OSError, RuntimeError):
             self.file.close()

@@ -275,7 +275,7 @@ class VersionedHDF5File:
         when = None if timestamp is None else as_utc(timestamp)
         with backing.moved():
             versions = self._versions  # they may have moved
-            stage = Stage(backing.file, versions[previous], name)
+            stage = Stage(backing.file, versions[previous], name, backing.drafts)
             made: dict[int, Any] = {}
             try:
                 group = InMemoryGroup(stage.root.id, stage)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,8 +14,11 @@ from typing import Any, Self
 import h5py
 
 from vh5d.errors import StoreWriteError
+from vh5d.hdf5.draft import empty_file
+from vh5d.store import layout
 
 DEFAULT_BUDGET = 256 * 2**20
+MOST_KEPT = 2**20  # bytes of a file that is used again
 CHUNK_CACHE_NBYTES = 2**20  # HDF5's default before 2.0, where it grew to 8 MiB a dataset
 
 
@@ -190,6 +195,19 @@ class Scratch:
                 hint="make room there, set TMPDIR, or allow more memory",
             ) from self._spill.error
 
+    def empty(self) -> bool:
+        """Close all that is open in the file, and delete all that is in it.
+
+        Returns
+        -------
+        Whether the file is fit to be used again.
+        """
+        if self._file is None or self._spill.error is not None:
+            return False
+        if self.spilled or self.held_bytes > MOST_KEPT:
+            return False
+        return empty_file(self._file.id, layout.ROOT.encode())
+
     def close(self) -> None:
         """Drop everything."""
         self._spill.dropping = True
@@ -207,3 +225,39 @@ class Scratch:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Drafts:
+    """Scratch files for one version after the other.
+
+    To make an HDF5 file and to close it takes longer than to empty it.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[Scratch] = []
+        # HDF5 must not find it open when the interpreter is gone.
+        self._finalizer = weakref.finalize(self, _close_all, self._idle)
+
+    def take(self) -> Scratch:
+        """Return an empty one, for the caller alone."""
+        return self._idle.pop() if self._idle else Scratch(libver=layout.LIBVER)
+
+    def give_back(self, scratch: Scratch) -> None:
+        """Take one back; whatever is open in it is closed."""
+        fit = False
+        with suppress(OSError, RuntimeError):  # it is closed then
+            fit = not self._idle and self._finalizer.alive and scratch.empty()
+        if fit:
+            self._idle.append(scratch)
+        else:
+            scratch.close()
+
+    def close(self) -> None:
+        """Close what is kept, and keep no more."""
+        self._finalizer()
+
+
+def _close_all(idle: list[Scratch]) -> None:
+    while idle:
+        with suppress(OSError, RuntimeError):  # it is rubbish
+            idle.pop().close()

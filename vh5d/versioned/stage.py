@@ -41,7 +41,7 @@ from vh5d.store import layout
 from vh5d.store.versions import TIMESTAMP_FORMAT
 from vh5d.versioned.array import StagedArray
 from vh5d.versioned.array_sources import write_block
-from vh5d.versioned.spill import DEFAULT_BUDGET, Scratch
+from vh5d.versioned.spill import DEFAULT_BUDGET, Drafts
 
 MOST_SOFT_LINKS = 16  # followed for one path, as HDF5 does by default (H5L_NUM_LINKS)
 
@@ -103,15 +103,18 @@ class Stage:
         The group of the version that it begins as.
     name
         What the version will be called.
+    drafts
+        Where it gets its file.
     """
 
-    def __init__(self, store: h5py.File, previous: h5py.Group, name: str) -> None:
+    def __init__(self, store: h5py.File, previous: h5py.Group, name: str, drafts: Drafts) -> None:
         self.store = store
         self.name = name
         self.previous = previous
         self.wrappers: WeakSet[Any] = WeakSet()
         self.lost: list[str] = []
-        self._scratch = Scratch(libver=layout.LIBVER)
+        self._drafts = drafts
+        self._scratch = drafts.take()
         self._held_nbytes = 0
         self._draft = self._scratch.file
         self._placeholder = stub_group(self._draft.id, None)
@@ -402,7 +405,7 @@ class Stage:
         self._nodes.clear()
         self._by_base.clear()
         with suppress(VH5DError, OSError, RuntimeError):
-            self._scratch.close()
+            self._drafts.give_back(self._scratch)
 
 
 def _file_of(obj: h5py.HLObject) -> h5py.File:
