@@ -96,6 +96,29 @@ def test_systemd_is_told_how_a_service_is(unit):
     assert (service["Restart"], service["User"]) == ("on-failure", "vh5d")
 
 
+#: What no service may be without, whatever that counts for in its exposure.
+CONFINED = {
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "ProtectProc": "invisible",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "RestrictNamespaces": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+}
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_no_service_may_more_than_it_needs(unit):
+    service = said(unit)
+    assert {name: service.get(name) for name in CONFINED} == CONFINED
+    calls = settings(UNITS / unit)["SystemCallFilter"]
+    assert calls[:2] == ["@system-service", "~@privileged @resources"]
+
+
 def test_every_unit_is_one_that_install_service_knows():
     from vh5d.service.units import UNITS as KNOWN
 
