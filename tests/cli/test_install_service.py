@@ -60,6 +60,7 @@ def test_a_service_of_ones_own(vh5d, home, config):
     program = " ".join(map(units.quoted, units.this_program()))
     assert command == f"{program} up --config {config}"
     assert setting(unit, "WantedBy") == ["default.target"]
+    assert setting(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
     assert setting(unit, "MemoryDenyWriteExecute") == ["yes"]
     for refused in ("User", "Group", "ProtectSystem", "PrivateTmp", "StateDirectory", "After"):
         assert setting(unit, refused) == [], refused
@@ -107,6 +108,7 @@ def test_directories_will_do(vh5d, home, tmp_path):
     assert vh5d("install-service", "--user", "data", "--yes").code == 0
     directory = home / ".config/systemd/user"
     assert setting(directory / "vh5d.service", "ExecStart")[0].endswith(f" up {tmp_path}/data")
+    assert setting(directory / "vh5d.service", "ExecReload") == []  # there is nothing to reload
     (verify,) = setting(directory / "vh5d-verify.service", "ExecStart")
     assert verify.endswith(f"verify {tmp_path}/data/.vh5d")
 

@@ -103,6 +103,8 @@ def render(unit: str, job: Job) -> str:
         stores = [str(each) for policy in job.config.policies for each in store_places(policy)]
         text = re.sub(r"(?<=verify) --config \S+", " " + _joined(stores), text)
     text = text.replace("/usr/bin/env vh5d", _joined(job.program), 1)
+    if "--config" not in job.arguments:  # SIGHUP would end it
+        text = _without(text, re.compile("ExecReload="))
     text = text.replace("--config /etc/vh5d/vh5d.yaml", _joined(job.arguments), 1)
     if job.user is not None:
         return text.replace("User=vh5d", f"User={job.user}").replace("Group=vh5d\n", "")
