@@ -82,19 +82,3 @@ def test_policies_are_added_changed_broken_and_mended(make_up: Any, data: Path, 
     wait_for(lambda: kept(first, data), "a version by the mended one", timeout=90)
     assert len(versions(added, other)) == 2
     assert up.stop() == 0
-
-
-@pytest.mark.timeout(120)
-def test_what_cannot_change_is_refused(make_up: Any, data: Path, tmp_path: Path):
-    up: Up = make_up()
-    up.start()
-    in_force = json.loads(up.config.read_text())["policies"][0]
-    write(up.config, in_force, broker="redis://elsewhere")
-    wait_for(lambda: up.said("configuration refused, the old one stays"), "a refusal", timeout=60)
-    (refused,) = up.said("configuration refused, the old one stays")
-    assert refused["reason"].startswith("broker cannot change while the service runs")
-    path = make(data / "a.h5", 1)
-    wait_for(lambda: kept(path, data), "a version", timeout=60)
-    write(up.config, in_force)
-    wait_for(lambda: up.said("configuration as it was"), "the old one", timeout=60)
-    assert up.stop() == 0

@@ -22,6 +22,7 @@ def broker(tmp_path):
         yield f"redis://127.0.0.1:{port}/0"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_roles_become_their_successors(broker: str, data: Path, tmp_path: Path):
     other, config = tmp_path / "other", tmp_path / "roles.yaml"
@@ -64,6 +65,7 @@ def test_roles_become_their_successors(broker: str, data: Path, tmp_path: Path):
                 role.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_capture_in_the_queue_under_an_old_name_is_asked_for_anew(
     broker: str, data: Path, tmp_path: Path

@@ -56,6 +56,7 @@ class ConfigFile:
         self._requests = requests
         self._heeded = requests()
         self._notifier = notifier or Notifier({})
+        self._heeding = False
         self._proposal: Reading | None = None
         self._told: str | None = None
         self._tell_at = 0.0
@@ -81,13 +82,14 @@ class ConfigFile:
         """It is in force now."""
         self._in_force = reading
         self.refused = None
+        self._heeding = False
 
     def refuse(self, reason: str) -> None:
         """What was proposed cannot be in force."""
         if reason != self.refused:
             log.error("configuration refused, the old one stays", reason=reason)
         self.refused = reason
-        self._notifier.ready()
+        self._heed_no_more()
 
     def look(self, *, asked: bool = False) -> None:
         """Look at the file once."""
@@ -99,6 +101,7 @@ class ConfigFile:
             return  # it is being written: the next look finds it
         self._seen, self._secrets = found, _stamps(found)
         if asked:
+            self._heeding = True
             self._notifier.reloading()
         if found.config is None:
             self.refuse("; ".join(map(str, found.problems)))
@@ -106,9 +109,14 @@ class ConfigFile:
             if asked or self.refused is not None:
                 log.info("configuration as it was", file=str(found.path))
             self.refused = None
-            self._notifier.ready()
+            self._heed_no_more()
         else:
             self._proposal = found
+
+    def _heed_no_more(self) -> None:
+        if self._heeding:
+            self._heeding = False
+            self._notifier.ready()
 
     def _run(self) -> None:
         look_at = time.monotonic() + LOOK_PAUSE
