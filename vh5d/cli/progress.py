@@ -113,7 +113,7 @@ class _Bar:
             if time.monotonic() - self._started < PATIENCE_S:
                 return
             self._show(total)
-        self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(self._task, completed=done, total=total or None)
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -140,5 +140,5 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(escape(self._label), total=total)
+        self._task = self._bar.add_task(escape(self._label), total=total or None)
         self._bar.start()

@@ -76,7 +76,8 @@ def compact(
     timeout
         How long to wait for other users of the store, in seconds.
     progress
-        Called with bytes copied and bytes to copy.
+        Called with bytes copied and bytes to copy, then with bytes checked and to check; with
+        zeros before. What it raises leaves the store as it was.
     disk
         What reads and writes.
 
@@ -91,7 +92,7 @@ def compact(
     path = Path(store)
     with AtomicFile.open(path, disk=disk, timeout=timeout) as old:
         before = path.stat().st_blocks * 512
-        with _opened(old) as content:
+        with _opened(old, progress) as content:
             chunks = sum(int(live.sum()) for live in content.reached.rows.values())
             warnings: list[str] = []
             if dry_run:
@@ -122,7 +123,7 @@ class _Content:
 
 
 @contextmanager
-def _opened(store: AtomicFile) -> Iterator[_Content]:
+def _opened(store: AtomicFile, progress: Progress | None) -> Iterator[_Content]:
     try:
         file = h5py.File(store, "r")
     except OSError as error:
@@ -134,7 +135,9 @@ def _opened(store: AtomicFile) -> Iterator[_Content]:
         def read(address: int, nbytes: int) -> bytes:
             return store.pread(address + base, nbytes)
 
-        yield _Content(file, read, pools, reach_all(file, read, pools), list_versions(file))
+        check = (lambda: progress(0, 0)) if progress is not None else lambda: None
+        reached = reach_all(file, read, pools, check=check)
+        yield _Content(file, read, pools, reached, list_versions(file))
 
 
 def _rewrite(old: AtomicFile, content: _Content, progress: Progress | None) -> list[str]:
@@ -153,17 +156,17 @@ def _rewrite(old: AtomicFile, content: _Content, progress: Progress | None) -> l
         if base:
             new.pwrite_staged(0, old.pread(0, base))
         new.commit()
-        _check(new, old.path, content)
+        _check(new, old.path, content, progress)
         old.replace_by(new)
     return lost
 
 
-def _check(new: AtomicFile, store: Path, content: _Content) -> None:
+def _check(new: AtomicFile, store: Path, content: _Content, progress: Progress | None) -> None:
     """Refuse a new store that is not whole, or not all of the old one."""
-    found = verify(new.path)
+    found = verify(new.path, progress=progress)
     problems = [problem.message for problem in found.problems]
     if not problems:
-        with _opened(new) as copy:
+        with _opened(new, None) as copy:
             if copy.versions != content.versions:
                 problems.append("not all versions are there")
             if len(copy.reached.datasets) != len(shared_datasets(content.file, content.reached)):

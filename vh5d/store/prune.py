@@ -99,7 +99,8 @@ def prune(
     timeout
         How long to wait for other users of the store, in seconds.
     progress
-        Called with bytes given back and bytes to give back.
+        Called with bytes given back and bytes to give back; with zeros while these are sought.
+        What it raises before anything is given back leaves the store as it was.
     disk
         What reads and writes.
 
@@ -114,7 +115,7 @@ def prune(
     path = Path(store)
     with begin(path, create=False, timeout=timeout, disk=disk) as transaction:
         job = _Job(transaction)
-        job.stage(chosen, allow_empty=allow_empty, tagged=tagged)
+        job.stage(chosen, progress, allow_empty=allow_empty, tagged=tagged)
         if dry_run:
             job.foresee()
         else:
@@ -147,12 +148,18 @@ class _Job:
         self._base = transaction.file.userblock_size
         self._freed = self._dead = NONE
 
-    def stage(self, chosen: Chosen, *, allow_empty: bool, tagged: bool) -> None:
+    def stage(
+        self, chosen: Chosen, progress: Progress | None, *, allow_empty: bool, tagged: bool
+    ) -> None:
         """Find what goes and take it out."""
         transaction, file = self._transaction, self._transaction.file
         self.selection = select(file, chosen, allow_empty=allow_empty, tagged=tagged)
         self.reached = reach_all(
-            file, transaction.read, transaction.pools, without=self.selection.dropped
+            file,
+            transaction.read,
+            transaction.pools,
+            without=self.selection.dropped,
+            check=(lambda: progress(0, 0)) if progress is not None else lambda: None,
         )
         self.chunks_dropped = drop(file, transaction.pools, self.selection, self.reached)
         self._empty = self.reached.spaces.untouched(self.reached.live)

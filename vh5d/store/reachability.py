@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,12 @@ class Reached:
 
 
 def reach_all(
-    file: h5py.File, read: Read, pools: Pools, *, without: Collection[str] = ()
+    file: h5py.File,
+    read: Read,
+    pools: Pools,
+    *,
+    without: Collection[str] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Reached:
     """Find everything that the objects of a store need.
 
@@ -73,6 +78,8 @@ def reach_all(
     without
         Names of versions that do not count, nor do their images. Everything else does that the
         file's root group leads to, also what lies outside `/_version_data`.
+    check
+        Is called again and again; raises if going on would be in vain.
 
     Raises
     ------
@@ -80,18 +87,20 @@ def reach_all(
         An object header or a chunk index is not what was written: what it leads to is unknown.
     """
     spaces = spaces_of(file)
-    walk = _Walk(file, read, spaces, frozenset(name.encode() for name in without))
+    walk = _Walk(file, read, spaces, frozenset(name.encode() for name in without), check)
     walk.run()
     pages = _Pages({name: np.zeros(len(pools[name]), bool) for name in pools})
     images = file[layout.IMAGES]
     for link in list_links(images.id):
         name = link.name.decode()
         if name not in without:
+            check()
             pages.visit(images[name])
     families, addresses, sizes = [], [NONE[:, 0].astype(np.uint64)], [NONE[:, 0].astype(np.uint64)]
     for family, found, nbytes in reach(
         read, ((each.root, each.format) for each in walk.datasets.values())
     ):
+        check()
         families.append(family)
         addresses.append(found)
         sizes.append(nbytes)
@@ -125,6 +134,7 @@ class _Walk:
     read: Read
     spaces: Spaces
     without: frozenset[bytes]
+    check: Callable[[], None]
     seen: set[int] = field(default_factory=set)
     datasets: dict[int, Index] = field(default_factory=dict)
 
@@ -136,6 +146,7 @@ class _Walk:
         pending = [(root, address_of(root))]
         while pending:
             group, address = pending.pop()
+            self.check()
             for link, ours in self._new_links(group, self.without if address in thinned else ()):
                 if link.address in self.seen:
                     continue  # twice in this group

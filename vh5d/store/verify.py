@@ -176,6 +176,7 @@ class _Check:
         versions = self._list_versions()
         for version in versions:
             self.versions += 1
+            self._advance(0)
             self.names.append(version.name)
             self._check_version(version)
         self._check_chain(versions)
