@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.history import sha256
 from vh5d.capture.restore import restore
+from vh5d.capture.together import restore_companions
 from vh5d.policy import Config, Policy
 from vh5d.service.attempt import Attempt
 from vh5d.service.catalog import State
@@ -94,6 +95,40 @@ def test_what_a_file_leads_to_is_kept_with_it(attempt, policy, root, master, tmp
     assert sha256(tmp_path / "raw.back") == sha256(root / "raw.bin")
     restore(policy.store_for(master), "v1", tmp_path / "master.back")
     assert sha256(tmp_path / "master.back") == sha256(master)
+
+
+def test_they_are_restored_with_it(attempt, policy, root, master, tmp_path):
+    attempt(master, "p")
+    part(root, 1, 2.0)
+    attempt(master, "p")
+    target = tmp_path / "back" / "master.h5"
+    target.parent.mkdir()
+    restore(policy.store_for(master), "v1", target)
+    restored, left = restore_companions(policy.store_for(master), "v1", target, source=master)
+    assert sorted(str(each.target.relative_to(target.parent)) for each in restored) == [
+        "linked.h5", "parts/0.h5", "parts/1.h5", "raw.bin",
+    ]  # fmt: skip
+    assert left == ("later.h5: not restored: it was not there",)
+    with h5py.File(target, "r") as file:
+        assert file["all"][()].tolist() == [[1.0] * 10] * 2
+        assert file["link"][()] == 1
+    _, left = restore_companions(policy.store_for(master), "v2", target, source=master)
+    assert sum("exists" in line for line in left) == 4
+
+
+def test_what_lies_above_is_not_restored_there(policy, catalog, root, tmp_path):
+    with h5py.File(root / "above.h5", "w") as file:
+        file["x"] = 1
+    below = root / "parts/below.h5"
+    with h5py.File(below, "w") as file:
+        file["x"] = h5py.ExternalLink("../above.h5", "/x")
+    Attempt({"p": policy}, catalog, random=lambda: 0.0)(below, "p")
+    assert followed(policy, below) == {"../above.h5": "v1"}
+    target = tmp_path / "deep/back.h5"
+    target.parent.mkdir()
+    restored, left = restore_companions(policy.store_for(below), "v1", target, source=below)
+    assert restored == ()
+    assert "not below" in left[0]
 
 
 def test_a_change_of_one_is_a_change_of_what_leads_to_it(attempt, policy, catalog, root, master):

@@ -169,8 +169,10 @@ def _settle(
             read_into(offset, again.data)
             if np.array_equal(again, np.frombuffer(data[i], np.uint8)):
                 break
-            data[i], restless = again.data, True
+            # The next two readings at once: a pause between them would be one to write in.
             time.sleep(READING_PAUSE)
+            data[i], restless = np.empty(len(again), np.uint8).data, True
+            read_into(offset, data[i])
         else:
             raise SourceChangedError(
                 "a chunk is rewritten faster than it can be read", hint="try again later"

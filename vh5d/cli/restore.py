@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vh5d.cli.completing import version_names
-from vh5d.cli.group import complain
+from vh5d.cli.group import FAILED, complain
 from vh5d.cli.locate import Located, locate, source_of
 from vh5d.cli.opening import opened
 from vh5d.cli.options import PATH, Told, VersionCommand, common, print_json
@@ -18,6 +19,7 @@ from vh5d.cli.text import both_times, duration, printable
 from vh5d.errors import TargetExistsError, UsageError
 
 if TYPE_CHECKING:
+    from vh5d.capture.restore import RestoreResult
     from vh5d.store.versions import VersionInfo
 
 
@@ -32,10 +34,13 @@ if TYPE_CHECKING:
 @click.option(
     "--dataset", metavar="PATH", help="Only this dataset or group, in an HDF5 file of its own."
 )
+@click.option(
+    "--followed", is_flag=True, help="The files that the version goes with, too, beside it."
+)
 @click.option("--store", type=PATH, help="The store, if it is elsewhere.")
 @common
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: click.Context,
     file: str,
     version: str | None,
@@ -43,6 +48,7 @@ def command(
     output: str | None,
     force: bool,
     dataset: str | None,
+    followed: bool,
     store: str | None,
 ) -> None:
     """Make the file of a version again; of the newest, unless VERSION or --at says otherwise.
@@ -52,6 +58,8 @@ def command(
     """
     if version is not None and at is not None:
         raise UsageError("both VERSION and --at", hint="say one of them")
+    if dataset is not None and followed:
+        raise UsageError("both --dataset and --followed", hint="say one of them")
     told = Told.of(ctx)
     found = locate(file, store, told)
     spec = f"@{at}" if at is not None else version or "-1"
@@ -59,7 +67,9 @@ def command(
         chosen = reader.resolve(spec)
         target = _target(found, chosen, output, whole=dataset is None, force=force)
     if dataset is None:
-        _restore(found.store, chosen, target, force=force, json=told.json)
+        ways = _Ways(force=force, followed=followed, json=told.json)
+        if _restore(found.store, chosen, target, ways):
+            ctx.exit(FAILED)
     else:
         _extract(found.store, chosen, dataset, target, force=force, json=told.json)
 
@@ -87,13 +97,28 @@ def _target(
     return place
 
 
-def _restore(store: Path, version: VersionInfo, target: Path, *, force: bool, json: bool) -> None:
+@dataclass(frozen=True)
+class _Ways:
+    force: bool
+    followed: bool
+    json: bool
+
+
+def _restore(store: Path, version: VersionInfo, target: Path, ways: _Ways) -> bool:
+    """Restore a version; whether something could not be."""
     from vh5d.capture.restore import restore
+    from vh5d.capture.together import restore_companions
     from vh5d.policy.units import format_size
 
     with progress(target.name) as show:
-        result = restore(store, version.name, target, overwrite=force, progress=show)
-    if json:
+        result = restore(store, version.name, target, overwrite=ways.force, progress=show)
+    others: tuple[RestoreResult, ...] = ()
+    left: tuple[str, ...] = ()
+    if ways.followed and version.source_path is not None:
+        others, left = restore_companions(
+            store, version.name, target, source=version.source_path, overwrite=ways.force
+        )
+    if ways.json:
         print_json(
             {
                 "store": str(store),
@@ -102,12 +127,15 @@ def _restore(store: Path, version: VersionInfo, target: Path, *, force: bool, js
                 "bytes": result.nbytes,
                 "digest": result.digest,
                 "exact": result.exact,
-                "warnings": list(result.warnings),
+                "warnings": [*result.warnings, *left],
+                "followed": [
+                    {"target": str(each.target), "version": each.version} for each in others
+                ],
                 "seconds": round(result.seconds, 6),
             }
         )
-        return
-    for warning in result.warnings:
+        return bool(left)
+    for warning in (*result.warnings, *left):
         complain(warning)
     click.echo(
         f"{printable(target)}: {click.style(version.name, bold=True)} of "
@@ -115,6 +143,9 @@ def _restore(store: Path, version: VersionInfo, target: Path, *, force: bool, js
         f"in {duration(result.seconds)}, "
         + ("the digest is right" if result.exact else "the same content, not bit for bit")
     )
+    for each in others:
+        click.echo(f"{printable(each.target)}: {each.version}, {format_size(each.nbytes)}")
+    return bool(left)
 
 
 def _extract(
