@@ -19,11 +19,12 @@ from vh5d.policy import load_config
 from vh5d.service import herald as herald_module
 from vh5d.service import notifications, outbox, program
 from vh5d.service.catalog import Catalog, FileStat, State, connect
-from vh5d.service.herald import GROUP, Herald, deliver, letters
+from vh5d.service.herald import Herald, deliver, group_of, letters
 from vh5d.service.outbox import MOST_ATTEMPTS, Letter, Outbox
 
 STAT = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
 A = Path("/d/a.h5")
+GROUP = group_of("p")
 
 
 @pytest.fixture
@@ -74,14 +75,14 @@ def catalog(redis_client):
 @pytest.fixture
 def run(broker, redis_client, monkeypatch):
     monkeypatch.setattr(herald_module, "PAUSE", 0.05)
-    monkeypatch.setattr(herald_module, "WAIT", 50)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.05)
     running = []
 
     def run(config):
         running.append(Herald(Catalog(connect(broker.url)), lambda: config))
         running[-1].start()
-        wait_for(lambda: groups(redis_client), "the herald")
+        wanted = {group_of(policy.name) for policy in config.policies}
+        wait_for(lambda: wanted <= groups(redis_client), "the herald")
         return running[-1]
 
     yield run
@@ -90,7 +91,10 @@ def run(broker, redis_client, monkeypatch):
 
 
 def groups(client):
-    return client.exists(f"{outbox.PREFIX}events") and client.xinfo_groups(f"{outbox.PREFIX}events")
+    stream = f"{outbox.PREFIX}events"
+    return (
+        {each["name"] for each in client.xinfo_groups(stream)} if client.exists(stream) else set()
+    )
 
 
 def capture(catalog, path=A, *, changed=True, state=State.CURRENT, **known):
@@ -132,7 +136,7 @@ def test_a_hook_is_told_of_a_failure_and_its_own_is_logged(
     assert note["next_try"].endswith("+00:00")
     wait_for(lambda: outbox.counts(redis_client), "its end")
     assert outbox.counts(redis_client) == {("p", "failed", "failed"): 1}
-    assert outbox.waiting(redis_client) == 0
+    assert outbox.waiting(redis_client, ["p"]) == 0
 
 
 def test_a_webhook_hears_of_it_until_it_answers(configure, run, catalog, redis_client):
@@ -144,7 +148,7 @@ def test_a_webhook_hears_of_it_until_it_answers(configure, run, catalog, redis_c
         assert message["text"] == f"vh5d: {A}: cannot be captured: no room"
         assert (message["kind"], message["policy"]) == ("failed", "p")
         assert message["event"]["attempts"] == 1
-        wait_for(lambda: not outbox.waiting(redis_client), "the end")
+        wait_for(lambda: not outbox.waiting(redis_client, ["p"]), "the end")
     assert outbox.counts(redis_client) == {("p", "failed", "sent"): 1}
 
 
@@ -207,7 +211,7 @@ def test_no_secret_is_in_what_is_logged_or_kept(configure, way, redis_client):
     assert raised.value.__suppress_context__
     # The login as the server repeats it, in base 64.
     assert "AHRvcHNlY3JldA" not in str(raised.value)
-    (made,) = letters("1", {"event": "failed", "at": 0}, config.policies[0])
+    (made,) = letters("1", {"event": "failed", "policy": "p", "at": 0}, config.policies[0])
     pipeline = redis_client.pipeline()
     Outbox(redis_client).put(pipeline, made, 0)
     pipeline.execute()
@@ -257,6 +261,17 @@ def test_what_happens_while_no_herald_lives_is_told_by_the_next(
     assert sorted(note["path"] for note in notes()) == [f"/d/{n}.h5" for n in range(5)]
 
 
+def test_each_policy_is_told_of_by_those_who_have_it(configure, run, catalog, script, notes):
+    other = configure(name="other", hooks={"after_capture": [script()]})
+    run(other)
+    ours = configure(hooks={"after_capture": [script()]})
+    run(ours)
+    for number in range(5):
+        capture(catalog, Path(f"/d/{number}.h5"))
+    wait_for(lambda: len(notes()) == 5, "all of them")
+    assert {note["policy"] for note in notes()} == {"p"}
+
+
 def test_what_a_dead_herald_had_read_is_told_by_another(
     configure, run, catalog, script, notes, redis_client, monkeypatch
 ):
@@ -296,14 +311,14 @@ def test_what_others_put_into_the_broker_is_passed_over(
         redis_client.xadd(stream, content)
     for letter in ("not JSON", '{"id": "x"}'):
         redis_client.set(f"{outbox.PREFIX}letter:{letter}", letter)
-        redis_client.zadd(f"{outbox.PREFIX}outbox", {letter: 0})
+        redis_client.zadd(f"{outbox.PREFIX}outbox:p", {letter: 0})
     for path in ("/etc/passwd", "/d/../x.h5", None):
         known = {"event": "captured", "changed": True, "policy": "p", "path": path, "A=B": "x"}
         redis_client.xadd(stream, {"event": json.dumps(known)})
     known |= {"path": "/d/made-up.h5"}
     redis_client.xadd(stream, {"event": json.dumps(known)})
     capture(catalog)
-    wait_for(lambda: len(notes()) == 2 and not outbox.waiting(redis_client), "the end")
+    wait_for(lambda: len(notes()) == 2 and not outbox.waiting(redis_client, ["p"]), "the end")
     assert {note["path"] for note in notes()} == {"/d/made-up.h5", str(A)}
     assert redis_client.xpending(stream, GROUP)["pending"] == 0
 
@@ -314,10 +329,10 @@ def test_a_letter_is_taken_by_one_and_comes_back_if_he_dies(redis_client):
     pipeline = redis_client.pipeline()
     box.put(pipeline, letter, 100.0)
     pipeline.execute()
-    assert box.take(99.0, 10.0) is None
-    assert box.take(101.0, 10.0) == letter
-    assert box.take(102.0, 10.0) is None
-    assert box.take(112.0, 10.0) == letter
+    assert box.take(["other", "p"], 99.0, 10.0) is None
+    assert box.take(["other", "p"], 101.0, 10.0) == letter
+    assert box.take(["other", "p"], 102.0, 10.0) is None
+    assert box.take(["other", "p"], 112.0, 10.0) == letter
 
 
 def test_a_letter_is_given_up_in_the_end(redis_client):
@@ -326,15 +341,15 @@ def test_a_letter_is_given_up_in_the_end(redis_client):
     box.put(pipeline, Letter(id="1:0", policy="p", way="notify", kind="failed"), 0.0)
     pipeline.execute()
     now, times = 0.0, []
-    while (letter := box.take(now, 1e9)) is not None:
+    while (letter := box.take(["p"], now, 1e9)) is not None:
         times.append(now)
         if not box.again(letter, now):
             break
-        (_, now), *_ = redis_client.zrange(f"{outbox.PREFIX}outbox", 0, 0, withscores=True)
+        (_, now), *_ = redis_client.zrange(f"{outbox.PREFIX}outbox:p", 0, 0, withscores=True)
     assert len(times) == MOST_ATTEMPTS
     assert times[:4] == [0, 10, 30, 70]
     assert 6 * 3600 < times[-1] < 12 * 3600
-    assert outbox.waiting(redis_client) == 0
+    assert outbox.waiting(redis_client, ["p"]) == 0
     assert outbox.counts(redis_client) == {("p", "failed", "failed"): 1}
 
 

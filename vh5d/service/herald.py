@@ -1,9 +1,10 @@
 """The herald: reads what happened, and has hooks run and notifications sent.
 
-Each watcher has one. They read the stream of events as one consumer group, whose position is kept
-in Redis: an event is one herald's, and a herald that dies leaves its events to the others. What is
-to be done goes into the outbox in the same step that marks the event as read. Captures never wait
-for any of this.
+Each watcher has one. For each policy that wants to be told of something, those that have it in
+their configuration read the stream of events as one consumer group, whose position is kept in
+Redis: an event is one herald's, and a herald that dies leaves its events to the others. What is to
+be done goes into the outbox in the same step that marks the event as read. Captures never wait for
+any of this.
 """
 
 from __future__ import annotations
@@ -29,13 +30,11 @@ from vh5d.service.catalog import PREFIX, Catalog
 from vh5d.service.events import STREAM
 from vh5d.service.outbox import Letter, Outbox
 
-GROUP = "herald"
 #: Threads that send: a server that does not answer keeps one of them.
 SENDERS = 4
-#: Events read at once; milliseconds that one read waits.
+#: Events read at once.
 BATCH = 100
-WAIT = 1000
-#: Seconds before a broker that is away is asked again, and before an empty outbox is.
+#: Seconds between two looks at a stream without news, an empty outbox, a broker that is away.
 PAUSE = 1.0
 #: Seconds between two looks at what other heralds left, and at policies that fell silent.
 LOOK = 30.0
@@ -82,7 +81,7 @@ class Herald:
             for loop in loops
         ]
         self._looked = -LOOK
-        self._begin = "$"
+        self._joined: set[str] = set()
 
     def start(self) -> None:
         """Begin with what happens from now on, or where the last herald ended."""
@@ -111,67 +110,76 @@ class Herald:
 
     def _read(self) -> None:
         now = self._catalog.now()
-        if not 0 <= now - self._looked < LOOK:
+        looks = not 0 <= now - self._looked < LOOK
+        if looks:
             self._looked = now
-            self._join()
-            self._take_over()
             self._find_stale(now)
-        try:
-            answer: Any = self._client.xreadgroup(
-                GROUP, self._name, {STREAM: ">"}, count=BATCH, block=WAIT
-            )
-        except redis.ResponseError:
-            # The broker lost everything: what it has now happened since.
-            self._begin, self._looked = "0", -LOOK
+        told = sum([self._read_of(policy, looks) for policy in self._config().policies])
+        if not told:
             self._stop.wait(PAUSE)
-            return
-        for _, entries in answer or ():
-            self._tell(entries)
 
-    def _join(self) -> None:
+    def _read_of(self, policy: Policy, looks: bool) -> int:  # noqa: FBT001
+        """Read what is new of a policy; how many events that were."""
+        if not wants_news(policy):
+            return 0
+        group = group_of(policy.name)
         try:
-            self._client.xgroup_create(STREAM, GROUP, id=self._begin, mkstream=True)
+            if looks or group not in self._joined:
+                self._join(group)
+                self._take_over(group, policy)
+            answer: Any = self._client.xreadgroup(group, self._name, {STREAM: ">"}, count=BATCH)
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # The broker lost everything: what it has now happened since.
+            self._join(group)
+            return 0
+        return sum(self._tell(group, policy, entries) for _, entries in answer or ())
+
+    def _join(self, group: str) -> None:
+        begin = "0" if group in self._joined else "$"
+        try:
+            self._client.xgroup_create(STREAM, group, id=begin, mkstream=True)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+        self._joined.add(group)
 
-    def _take_over(self) -> None:
-        left: Any = self._client.xautoclaim(STREAM, GROUP, self._name, int(LEFT * 1000))
-        self._tell(left[1])
-        members: Any = self._client.xinfo_consumers(STREAM, GROUP)
+    def _take_over(self, group: str, policy: Policy) -> None:
+        left: Any = self._client.xautoclaim(STREAM, group, self._name, int(LEFT * 1000))
+        self._tell(group, policy, left[1])
+        members: Any = self._client.xinfo_consumers(STREAM, group)
         for member in members:
             idle = member["idle"] > 2 * LEFT * 1000
             if idle and not member["pending"] and member["name"] != self._name:
-                self._client.xgroup_delconsumer(STREAM, GROUP, member["name"])
+                self._client.xgroup_delconsumer(STREAM, group, member["name"])
         groups: Any = self._client.xinfo_groups(STREAM)
-        behind = next((group["lag"] for group in groups if group["name"] == GROUP), None) or 0
+        behind = next((each["lag"] for each in groups if each["name"] == group), None) or 0
         lost = behind - int(self._client.xlen(STREAM))
         if lost > 0:
-            log.error("events were dropped before they were told", events=lost)
+            log.error("events were dropped before they were told", events=lost, policy=policy.name)
 
-    def _tell(self, entries: list[tuple[str, dict[str, str]]]) -> None:
-        config = self._config()
-        policies = {policy.name: policy for policy in config.policies}
+    def _tell(self, group: str, policy: Policy, entries: list[tuple[str, dict[str, str]]]) -> int:
         for identifier, values in entries:
             event = _event(values)
-            policy = policies.get(str(event.get("policy") or ""))
             pipeline = self._client.pipeline()
             put = 0
-            for letter in letters(identifier, event, policy) if policy is not None else ():
+            for letter in letters(identifier, event, policy):
                 allowed = self._allowed(letter, policy)
                 if allowed is not None:
                     self._outbox.put(pipeline, allowed, self._catalog.now())
                     put += 1
                 else:
                     self._outbox.count(pipeline, letter.policy, letter.kind, "held")
-            pipeline.xack(STREAM, GROUP, identifier)
+            pipeline.xack(STREAM, group, identifier)
             pipeline.execute()
             if put:
                 self._put.set()
+        return len(entries)
 
-    def _allowed(self, letter: Letter, policy: Policy | None) -> Letter | None:
+    def _allowed(self, letter: Letter, policy: Policy) -> Letter | None:
         """A letter that may be sent by now, with the number of those that might not."""
-        if letter.way != "notify" or policy is None:
+        if letter.way != "notify":
             return letter
         what = f"{letter.policy}:{letter.kind}:{letter.index}"
         held = self._outbox.may(letter.id, what, policy.notify[letter.index].at_most)
@@ -201,16 +209,15 @@ class Herald:
     # From letters to the world.
 
     def _send(self) -> None:
-        letter = self._outbox.take(self._catalog.now(), LEASE)
+        config = self._config()
+        policies = {policy.name: policy for policy in config.policies if wants_news(policy)}
+        letter = self._outbox.take(list(policies), self._catalog.now(), LEASE) if policies else None
         if letter is None:
             self._put.wait(PAUSE)
             self._put.clear()
             return
-        config = self._config()
-        policy = next((each for each in config.policies if each.name == letter.policy), None)
         try:
-            if policy is not None:
-                deliver(letter, policy, config)
+            deliver(letter, policies[letter.policy], config)
         except ServiceError as error:
             self._failed(letter, error)
         else:
@@ -251,6 +258,16 @@ def deliver(letter: Letter, policy: Policy, config: Config) -> None:
         program.run(command, event | local)
 
 
+def wants_news(policy: Policy) -> bool:
+    """Whether anybody wants to be told of the policy's files."""
+    return bool(policy.notify or policy.hooks.after_capture or policy.hooks.on_failure)
+
+
+def group_of(policy: str) -> str:
+    """The consumer group of those who tell of a policy."""
+    return f"herald:{policy}"
+
+
 def letters(identifier: str, event: dict[str, Any], policy: Policy) -> Iterator[Letter]:
     """What an event has to be told of, and to whom.
 
@@ -258,7 +275,11 @@ def letters(identifier: str, event: dict[str, Any], policy: Policy) -> Iterator[
     ----------
     identifier
         Of the event.
+    event
+        Of any policy; empty for what is none.
     """
+    if event.get("policy") != policy.name:
+        return
     about: Any = {"policy": policy.name, "event": _readable(event)}
     if policy.hooks.after_capture and event["event"] == "captured" and event.get("changed"):
         yield Letter(id=f"{identifier}:c", way="after_capture", kind="captured", **about)

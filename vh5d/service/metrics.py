@@ -88,7 +88,7 @@ class ServiceCollector(Collector):
         yield from _quotas(catalog, self._config())
         yield _roots(catalog, now)
         yield _members(catalog)
-        yield from _of_messages(client)
+        yield from _of_messages(client, policies)
 
 
 def _of_captures(figures: dict[str, Figures]) -> Iterator[Metric]:
@@ -196,7 +196,7 @@ def _members(catalog: Catalog) -> Metric:
     return members
 
 
-def _of_messages(client: redis.Redis) -> Iterator[Metric]:
+def _of_messages(client: redis.Redis, policies: list[str]) -> Iterator[Metric]:
     sent = CounterMetricFamily(
         "vh5d_messages",
         "Notifications and hooks, by how they ended.",
@@ -205,7 +205,7 @@ def _of_messages(client: redis.Redis) -> Iterator[Metric]:
     for labels, number in outbox.counts(client).items():
         sent.add_metric(labels, number)
     yield sent
-    waiting = outbox.waiting(client)
+    waiting = outbox.waiting(client, policies)
     yield _one("vh5d_messages_waiting", "Notifications and hooks not dealt with yet.", waiting)
 
 

@@ -2,18 +2,20 @@
 
 Keys, all below `vh5d:`::
 
-    outbox          sorted set of letters by the time they are to be sent
-    letter:<id>     what a letter says, JSON
-    quiet:<what>    a letter of this kind was sent: no other until it expires
-    held:<what>     how many were not sent for that
-    told            hash of counters: "policy kind result"
+    outbox:<policy>   sorted set of letters by the time they are to be sent
+    letter:<id>       what a letter says, JSON
+    quiet:<what>      a letter of this kind was sent: no other until it expires
+    held:<what>       how many were not sent for that
+    told              hash of counters: "policy kind result"
 
 A letter that is being sent stays in the set, with the time at which its sender counts as dead.
+Only those take a policy's letters who have it in their configuration: it says how to send them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -86,28 +88,33 @@ class Outbox:
     def put(self, pipeline: redis.client.Pipeline, letter: Letter, now: float) -> None:
         """Have it sent."""
         pipeline.set(f"{PREFIX}letter:{letter.id}", json.dumps(asdict(letter)), ex=KEPT)
-        pipeline.zadd(PREFIX + "outbox", {letter.id: now})
+        pipeline.zadd(_place(letter.policy), {letter.id: now})
 
-    def take(self, now: float, lease: float) -> Letter | None:
-        """One that is due; it is nobody else's for `lease` seconds."""
-        due: Any = self._client.eval(_TAKE, 1, PREFIX + "outbox", str(now), str(now + lease))
-        if due is None:
+    def take(self, policies: Sequence[str], now: float, lease: float) -> Letter | None:
+        """One of these policies that is due; it is nobody else's for `lease` seconds."""
+        places = list(map(_place, policies))
+        found: Any = self._client.eval(_TAKE, len(places), *places, str(now), str(now + lease))
+        if found is None:
             return None
+        place, due = found
         text: Any = self._client.get(f"{PREFIX}letter:{due}")
         if text is None:
-            self._client.zrem(PREFIX + "outbox", due)
+            self._client.zrem(place, due)
             return None
         try:
-            return Letter(**json.loads(text))
+            letter = Letter(**json.loads(text))
         except (TypeError, ValueError):
-            self._client.zrem(PREFIX + "outbox", due)
-            log.error("not a letter of ours", letter=str(due)[:100])  # noqa: TRY400 - who cares where
+            letter = None
+        if letter is None or _place(letter.policy) != place:
+            self._client.zrem(place, due)
+            log.error("not a letter of ours", letter=str(due)[:100])
             return None
+        return letter
 
     def done(self, letter: Letter, result: Result) -> None:
         """It was sent, or given up."""
         pipeline = self._client.pipeline()
-        pipeline.zrem(PREFIX + "outbox", letter.id)
+        pipeline.zrem(_place(letter.policy), letter.id)
         pipeline.delete(f"{PREFIX}letter:{letter.id}")
         self.count(pipeline, letter.policy, letter.kind, result)
         pipeline.execute()
@@ -122,7 +129,7 @@ class Outbox:
         text = json.dumps({**asdict(letter), "attempts": attempts})
         pipeline = self._client.pipeline()
         pipeline.set(f"{PREFIX}letter:{letter.id}", text, ex=KEPT)
-        pipeline.zadd(PREFIX + "outbox", {letter.id: now + pause}, xx=True)
+        pipeline.zadd(_place(letter.policy), {letter.id: now + pause}, xx=True)
         pipeline.execute()
         return True
 
@@ -135,16 +142,24 @@ class Outbox:
 
 # One step for the broker, so that two senders do not take the same letter.
 _TAKE = """
-local due = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, 1)
-if #due == 0 then return false end
-redis.call('ZADD', KEYS[1], ARGV[2], due[1])
-return due[1]
+for _, place in ipairs(KEYS) do
+  local due = redis.call('ZRANGE', place, '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, 1)
+  if #due > 0 then
+    redis.call('ZADD', place, ARGV[2], due[1])
+    return {place, due[1]}
+  end
+end
+return false
 """
 
 
-def waiting(client: redis.Redis) -> int:
-    """How many letters wait."""
-    return int(client.zcard(PREFIX + "outbox"))
+def waiting(client: redis.Redis, policies: Iterable[str]) -> int:
+    """How many letters of these policies wait."""
+    return sum(int(client.zcard(_place(policy))) for policy in policies)
+
+
+def _place(policy: str) -> str:
+    return f"{PREFIX}outbox:{policy}"
 
 
 def counts(client: redis.Redis) -> dict[tuple[str, ...], int]:

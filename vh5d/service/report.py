@@ -173,7 +173,9 @@ def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]
         "failures": [_failure(source) for source in catalog.sources(bad[:MOST_FAILURES])],
         "workers": catalog.roster.members("workers"),
         "watchers": catalog.roster.members("watchers"),
-        "messages_waiting": outbox.waiting(catalog.client),
+        "messages_waiting": outbox.waiting(
+            catalog.client, (policy.name for policy in config.policies)
+        ),
         "sources": sources,
         "queue": catalog.queue(),
         "queues": catalog.queues(),
