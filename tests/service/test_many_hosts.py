@@ -102,6 +102,24 @@ def test_who_stands_in_line_may_be_asked_for_again(catalog):
     assert places.stood(catalog.client, "p") == (1, 1)
 
 
+def test_who_was_called_in_vain_keeps_its_turn(catalog, clock):
+    catalog.take_place(A, "p", 1)
+    for path in (B, C):
+        clock.now += 1
+        catalog.claim(path, "p", "change")
+        assert not catalog.take_place(path, "p", 1)
+    catalog.leave_place(A, "p", 1)
+    assert sorted(catalog.retries()) == [str(B), str(C)], "both are called"
+    clock.now += 1
+    assert catalog.take_place(A, "p", 1), "somebody was quicker"
+    for path in (C, B):
+        clock.now += 1
+        catalog.claim(path, "p", "retry")
+        assert not catalog.take_place(path, "p", 1)
+    line = catalog.client.zrange(f"{PREFIX}line:p", 0, -1)
+    assert line == [str(B), str(C)]
+
+
 def test_a_place_whose_host_died_is_free_again(catalog, clock):
     assert catalog.take_place(A, "p", 1)
     clock.now += LEASE - 1

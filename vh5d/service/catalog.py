@@ -408,14 +408,14 @@ class Catalog:
         A call may be lost with its caller, so it is tried again in any case, if not soon.
         """
         name, now = self.shared(path), self._clock()
-        if places.take(self._redis, policy, name, now=now, until=now + LEASE, most=most):
-            return True
         before = self.source(path) or Source()
         asked: Any = self._redis.zscore(queues.pending(before.queue), name)
+        since = float(before.settled_at or asked or now)
+        if places.take(self._redis, policy, name, now, since=since, lease=LEASE, most=most):
+            return True
         self.unclaim(path)
         pipeline = self._redis.pipeline(transaction=False)
-        waits = {"policy": policy, "settled_at": before.settled_at or asked}
-        self._put(pipeline, path, state=State.SETTLING, **waits)
+        self._put(pipeline, path, state=State.SETTLING, policy=policy, settled_at=since)
         pipeline.zadd(PREFIX + "retry", {name: now + LEASE})
         pipeline.execute()
         return False

@@ -3,7 +3,7 @@
 Keys, all below `vh5d:`::
 
     places:<policy>   sorted set of paths by the time their place is free again
-    line:<policy>     sorted set of paths that found no place, by the time they came
+    line:<policy>     sorted set of paths that found no place, by the time since when they wait
 
 A place is a lease, renewed while the capture is at work: whoever dies gives it back. Whoever
 leaves calls some of the line, whose captures are then asked for again; those that find no place
@@ -25,7 +25,7 @@ _TAKE = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
 if redis.call('ZSCORE', KEYS[1], ARGV[3])
     or redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
-  redis.call('ZADD', KEYS[2], 'NX', ARGV[1], ARGV[3])
+  redis.call('ZADD', KEYS[2], 'NX', ARGV[5], ARGV[3])
   return 0
 end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
@@ -35,11 +35,27 @@ return 1
 
 
 def take(
-    client: redis.Redis, policy: str, path: str, *, now: float, until: float, most: int
+    client: redis.Redis,
+    policy: str,
+    path: str,
+    now: float,
+    *,
+    since: float,
+    lease: float,
+    most: int,
 ) -> bool:
-    """Take a place; False: there are `most` at work, or `path` itself, and it stands in line."""
+    """Take a place; False: there are `most` at work, or `path` itself, and it stands in line.
+
+    Parameters
+    ----------
+    since
+        When it began to wait: its turn.
+    lease
+        Seconds that the place is its own without a word.
+    """
     keys = (_places(policy), _line(policy))
-    taken: Any = client.eval(_TAKE, len(keys), *keys, str(now), str(until), path, str(most))
+    told = (str(now), str(now + lease), path, str(most), str(since))
+    taken: Any = client.eval(_TAKE, len(keys), *keys, *told)
     return bool(taken)
 
 
