@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.support.service import run_vh5d
+from vh5d.cli.status_text import _sources
 
 
 @pytest.fixture
@@ -33,3 +34,14 @@ def test_watching_shows_it_again_and_again_until_ctrl_c(empty, style):
             "\n",
         ]
         assert lines[4] == lines[0]
+
+
+def test_a_capture_that_takes_long_shows_how_far_it_is():
+    common = {"path": "/a.h5", "version": None, "error": None, "next_try": None}
+    states = [("capturing", 45.2), ("capturing", None), ("current", 99.0)]
+    shown = _sources([{**common, "state": state, "progress": far} for state, far in states])
+    assert [line.split()[1:-1] for line in shown.splitlines()[1:]] == [
+        ["capturing", "45", "%"],
+        ["capturing"],
+        ["current"],
+    ]

@@ -269,6 +269,15 @@ class TestMaintainer:
         maintainer.step()
         assert begun == [["lab"]]
 
+    def test_of_two_hosts_one_does_it(self, lab, broker, catalog, tmp_path):
+        path = tmp_path / "vh5d.yaml"
+        path.write_text(f"policies: [{{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}]")
+        start = starter(broker.url, ["--config", str(path)])
+        both = [start(["lab"]), start(["lab"])]
+        assert [each.wait(60) for each in both] == [0, 0]
+        told = [each["event"] for each in events(catalog)]
+        assert sorted(told) == ["maintained", "thinned", "thinned"]
+
     def test_a_round_that_is_killed_is_done_again(self, lab, config, broker, catalog, tmp_path):
         stores = [lab / f".vh5d/copy{i}.h5" for i in range(12)]
         for store in stores:
