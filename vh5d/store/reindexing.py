@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -33,6 +32,7 @@ from vh5d.store import layout
 from vh5d.store.blueprint import Blueprint, blueprint
 from vh5d.store.captured_file import CapturedFile
 from vh5d.store.datasets import pool_records
+from vh5d.store.guessing import Chunk, Row, guesses
 from vh5d.store.images import PAGE_POOL, PAGE_ROW, Image, ObjectEntry, read_image
 from vh5d.store.mending import DAMAGE, Mending, Piece
 from vh5d.store.pieces import digest
@@ -44,9 +44,7 @@ FEW_GUESSES, MOST_GUESSES = 1_000, 100_000
 """For one version: at first, and when those are done that are known soon."""
 MOST_NBYTES = 4 << 30
 """Bytes to be hashed for one version, at the most."""
-MOST_ELSE = 2
-"""Chunks that are something else than is likeliest."""
-
+MOST_NEIGHBOURS = 50
 HashOf = Callable[[Piece], bytes | None]
 
 
@@ -76,39 +74,6 @@ class _Lost:
     header: int
     fmt: IndexFormat
     left: ChunkRecords
-
-
-_Row: TypeAlias = tuple[str, int]
-"""A chunk of a pool, by its name and row."""
-
-
-@dataclass
-class _Chunk:
-    """A chunk of such a dataset.
-
-    Attributes
-    ----------
-    pool, nbytes
-        Where it is kept, and how long it is.
-    piece
-        Its place among the pieces of the file.
-    written
-        The dataset's object header was written here, and its chunks before: further back.
-    rows
-        Which it might be, of those that were written by then; the likeliest first.
-    later
-        Of those that were written after it, as it seems.
-    now
-        Which of them the source has there now, if it has any.
-    """
-
-    pool: str
-    nbytes: int
-    piece: int
-    written: int
-    rows: list[int] = field(default_factory=list)
-    later: list[int] = field(default_factory=list)
-    now: int | None = None
 
 
 def new_indexes(mending: Mending, hash_of: HashOf) -> Iterator[NewIndex]:
@@ -206,7 +171,7 @@ class _Reindexing:
     def _solve(self, version: VersionInfo, plan: Blueprint, lost: list[_Lost]) -> list[NewIndex]:
         extents = self._extents(plan, [each.entry for each in lost])
         first = _first_chunks(plan.image)
-        chunks: list[_Chunk] = []
+        chunks: list[Chunk] = []
         for each, found in zip(lost, extents, strict=True):
             pieces = plan.chunks[first[each.entry.path] :][: each.entry.chunks]
             chunks += self._candidates(version, plan, each, found, pieces)
@@ -243,9 +208,9 @@ class _Reindexing:
         lost: _Lost,
         extents: Extents,
         pieces: NDArray[np.intp],
-    ) -> list[_Chunk]:
+    ) -> list[Chunk]:
         name, padded = str(lost.entry.encoding), plan.pieces.padded
-        chunks = [_Chunk(name, int(padded[i]), int(i), lost.written) for i in pieces]
+        chunks = [Chunk(name, int(padded[i]), int(i), lost.written) for i in pieces]
         keys = grid_keys(extents.scaled)
         self._offer(chunks, keys, lost.left)
         rest = [i for i, each in enumerate(chunks) if not each.rows]
@@ -265,7 +230,7 @@ class _Reindexing:
         return chunks
 
     def _offer(
-        self, chunks: Sequence[_Chunk], keys: NDArray[np.bytes_], records: ChunkRecords
+        self, chunks: Sequence[Chunk], keys: NDArray[np.bytes_], records: ChunkRecords
     ) -> None:
         """Let chunks be what records of the same places say."""
         if not len(records) or not len(chunks):
@@ -275,7 +240,7 @@ class _Reindexing:
         for chunk, key in zip(chunks, keys.tolist(), strict=True):
             self._add(chunk, places.get(key, -1))
 
-    def _add(self, chunk: _Chunk, row: int) -> None:
+    def _add(self, chunk: Chunk, row: int) -> None:
         if row < 0 or row in chunk.rows or row in chunk.later:
             return
         found = self._pools[chunk.pool].table[row]
@@ -293,7 +258,7 @@ class _Reindexing:
             (each for each in self._mending.versions if each.name != version.name),
             key=lambda each: (abs(each.sequence - version.sequence), each.sequence),
         )
-        for each in near:
+        for each in near[:MOST_NEIGHBOURS]:
             try:
                 root, fmt = chunk_index_of(self._read, self._header_of(each, entry.path))
             except DAMAGE:
@@ -302,7 +267,7 @@ class _Reindexing:
 
     # Guesses
 
-    def _prove(self, plan: Blueprint, chunks: list[_Chunk]) -> list[int] | None:
+    def _prove(self, plan: Blueprint, chunks: list[Chunk]) -> list[int] | None:
         """Return the rows of the chunks with which the file has its digest; None if none do."""
         hashes = self._hashes(plan, {each.piece for each in chunks})
         pieces = np.array([each.piece for each in chunks], np.intp)
@@ -311,7 +276,7 @@ class _Reindexing:
         for unclaimed in self._settings(chunks):
             likeliest = [each.rows[0] if each.rows else -1 for each in chunks]
             base = np.stack([self._hash(*each) for each in zip(chunks, likeliest, strict=True)])
-            for guess in itertools.islice(_guesses(chunks, unclaimed, self._size), most):
+            for guess in itertools.islice(guesses(chunks, unclaimed, self._size), most):
                 hashes[pieces] = base
                 for i, row in guess.items():
                     hashes[pieces[i]] = self._hash(chunks[i], row)
@@ -319,7 +284,7 @@ class _Reindexing:
                     return [guess.get(i, row) for i, row in enumerate(likeliest)]
         return None
 
-    def _settings(self, chunks: list[_Chunk]) -> Iterator[list[_Row]]:
+    def _settings(self, chunks: list[Chunk]) -> Iterator[list[Row]]:
         """Yield the rows that nobody has: what was written by then, and all of them.
 
         The chunks' rows are then the same.
@@ -332,7 +297,7 @@ class _Reindexing:
             each.later = []
         yield unclaimed
 
-    def _hash(self, chunk: _Chunk, row: int) -> Hashes:
+    def _hash(self, chunk: Chunk, row: int) -> Hashes:
         found: Hashes = self._pools[chunk.pool].hashes[row]
         return found
 
@@ -354,7 +319,7 @@ class _Reindexing:
             hashes[which] = pool.hashes[rows]
         return hashes
 
-    def _unclaimed(self) -> list[_Row]:
+    def _unclaimed(self) -> list[Row]:
         """Chunks, by pool and row, that nothing sound leads to."""
         claimed: dict[str, set[int]] = {name: set() for name in self._pools}
         for address in self._mending.our_datasets:
@@ -401,36 +366,3 @@ def _first_chunks(image: Image) -> dict[bytes, int]:
         found[entry.path] = start
         start += entry.chunks
     return found
-
-
-def _guesses(
-    chunks: list[_Chunk], unclaimed: list[_Row], size: Callable[[str, int], int]
-) -> Iterator[dict[int, int]]:
-    """Yield rows of chunks: of those with no likely one, and of a few others.
-
-    Rows that nobody else has were written in the order of the file's pieces.
-    """
-    order = sorted(range(len(chunks)), key=lambda i: chunks[i].piece)
-    without = [i for i in order if not chunks[i].rows]
-    others = [i for i in order if chunks[i].rows]
-    spare = len(unclaimed) - len(without)
-    extras = [n for n in range(MOST_ELSE + 1) if n <= spare]
-    kinds = {each: (each[0], size(*each)) for each in unclaimed}
-    if not without:
-        yield {i: each.now for i, each in enumerate(chunks) if each.now is not None}
-    for extra in sorted(extras, key=lambda n: n != spare):
-        for more in itertools.combinations(others, extra):
-            places = sorted([*without, *more], key=lambda i: chunks[i].piece)
-            wanted = [(chunks[i].pool, chunks[i].nbytes) for i in places]
-            for chosen in itertools.combinations(unclaimed, len(places)):
-                if [kinds[each] for each in chosen] == wanted:
-                    taken = {i: row for i, (_, row) in zip(places, chosen, strict=True)}
-                    yield from _with_others(chunks, taken)
-
-
-def _with_others(chunks: list[_Chunk], taken: dict[int, int]) -> Iterator[dict[int, int]]:
-    """Yield the same with some of the other chunks' less likely rows."""
-    less = [(i, row) for i, each in enumerate(chunks) for row in each.rows[1:] if i not in taken]
-    for count in range(MOST_ELSE + 1):
-        for some in itertools.combinations(less, count):
-            yield {**taken, **dict(some)}
