@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.other_process import run
+from tests.support.swmr_writer import SwmrWriter
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.errors import SourceError
@@ -90,7 +91,33 @@ def test_a_capture_takes_no_lock_on_the_source_and_writes_nothing_to_it(tmp_path
     source = tmp_path / "source.h5"
     make(source, mode)
     before = source.stat()
-    by_descriptor, by_name = of(source, traced(tmp_path, "snapshot", source))
+    only_reads(source, traced(tmp_path, "snapshot", source))
+    after = source.stat()
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_nor_does_one_of_a_file_that_grows(tmp_path):
+    source = tmp_path / "source.h5"
+    with SwmrWriter(source) as writer:
+        writer.add(20)
+        before = source.stat()
+        trace = list(traced(tmp_path, "snapshot", "--swmr", source))
+        only_reads(source, trace)
+        # HDF5 opens it once more, by the descriptor that we have.
+        again = [
+            arguments
+            for name, arguments, result in trace
+            if name.startswith("open") and result.endswith(f"<{source}>")
+        ]
+        assert any("/proc/self/fd/" in arguments for arguments in again)
+        assert all("O_RDONLY" in arguments for arguments in again)
+        assert source.stat().st_mtime_ns == before.st_mtime_ns
+        writer.add(1)
+        writer.close()
+
+
+def only_reads(source, trace):
+    by_descriptor, by_name = of(source, trace)
     assert len(by_descriptor) > 10
     for name, arguments in by_descriptor:
         if name == "fcntl":
@@ -105,8 +132,6 @@ def test_a_capture_takes_no_lock_on_the_source_and_writes_nothing_to_it(tmp_path
         assert "O_RDONLY" in arguments, arguments
         assert not re.search("O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)", arguments), arguments
     assert {name for name, _, _ in by_name} <= BY_NAME
-    after = source.stat()
-    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
 
 
 def test_the_same_eyes_do_see_a_lock(tmp_path):
