@@ -10,6 +10,7 @@ from vh5d.capture.capture import capture
 from vh5d.cli.status_text import text
 from vh5d.errors import PolicyError, UsageError
 from vh5d.policy import default_config
+from vh5d.service import survey
 from vh5d.service.catalog import Catalog, FileStat, State
 from vh5d.service.report import MOST_RECENT, find_service, report
 from vh5d.service.state import Description, describe, directory_for, hold
@@ -161,7 +162,10 @@ def test_each_policy_says_how_it_does(root, broker, redis_client):
     assert "3 files, 0 waiting" in shown
 
 
-def test_of_many_files_those_that_need_attention_are_listed(root, broker, redis_client):
+def test_of_many_files_those_that_need_attention_are_listed(
+    root, broker, redis_client, monkeypatch
+):
+    monkeypatch.setattr(survey, "BATCH", 300)
     catalog = Catalog(redis_client)
     paths = [root / f"{number:04}.h5" for number in range(2000)]
     catalog.settling([(path, "default") for path in paths])
