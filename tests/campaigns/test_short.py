@@ -37,7 +37,7 @@ def test_captures_of_files_that_are_written_are_whole(tmp_path, seed):
 
 @pytest.mark.timeout(240)
 def test_captures_of_files_that_grow_are_what_a_reader_sees(tmp_path, seed):
-    figures = swmr.run(12, seed, tmp_path, service_seconds=0.0)
+    figures = swmr.run(6, seed, tmp_path, service_seconds=0.0)
     print(figures.summary())
     assert figures.torn == []
     assert figures.versions > 1
