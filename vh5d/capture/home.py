@@ -32,6 +32,17 @@ def settle_in(store: Path, source: Path) -> Path:
     return Path(os.path.realpath(place))
 
 
+def make_nest(root: Path, name: str) -> None:
+    """Make the directory of a watched directory's stores; who may enter that one may enter it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    (root / name).mkdir(_mode_like(root / name), exist_ok=True)
+
+
 def refuse_links(store: Path, source: Path) -> None:
     """Raise StoreWriteError for links of other users in a path, beyond what leads to the source."""
     place = Path(os.path.abspath(store))  # noqa: PTH100 - as above

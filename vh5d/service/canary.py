@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vh5d.capture.home import make_nest
 from vh5d.service.presence import Identity, identity
 from vh5d.service.sight import is_mounted
 
@@ -131,7 +132,7 @@ class Canary:
     def make_nest(self) -> bool:
         """Make the directory it sits in."""
         try:
-            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+            make_nest(self.root, NEST)
         except OSError as error:
             self.silent = f"{self.path.parent}: {error.strerror}"
             return False
@@ -169,7 +170,7 @@ class Canary:
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(mode=0o700)
+            make_nest(self.root, NEST)
             descriptor = os.open(self.path, flags, 0o600)
         try:
             # Eight bytes in place: even a full disk has room for them once they are there.

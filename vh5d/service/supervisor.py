@@ -19,13 +19,14 @@ from typing import Any
 import redis
 import structlog
 
-from vh5d.capture.home import refuse_links
+from vh5d.capture.home import make_nest, refuse_links
 from vh5d.errors import ServiceError, VH5DError
 from vh5d.policy import Config, Reading
 from vh5d.policy.patience import ask
 from vh5d.policy.units import format_duration
 from vh5d.service import logs
 from vh5d.service.broker import Broker
+from vh5d.service.canary import NEST
 from vh5d.service.catalog import Catalog, connect
 from vh5d.service.children import Child, Roles, arguments_for
 from vh5d.service.live import Introduction, Overview, View
@@ -196,6 +197,7 @@ class Supervisor:
                 lock = plan.lock_of(root)
                 if lock.is_relative_to(root):
                     refuse_links(lock, root)
+                    _make_nest(root)
                 taken[root] = hold(lock, f"{root} is watched already", hint=_ROOT_HINT)
         except VH5DError:
             for held in taken.values():
@@ -369,3 +371,11 @@ def _without_secrets(config: Config) -> dict[str, Any]:
     return config.model_dump(
         mode="json", exclude={"mail": True, "defaults": True, "policies": policies}, by_alias=True
     )
+
+
+def _make_nest(root: Path) -> None:
+    """Make the directory that stores are kept in."""
+    try:
+        make_nest(root, NEST)
+    except OSError as error:
+        raise ServiceError(f"{root / NEST}: {error.strerror}", hint=_ROOT_HINT) from error
