@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.cli.conftest import ROOT
 from vh5d.capture.capture import capture
 from vh5d.interop.exporting import export_file
+from vh5d.store.reader import open_store
 from vh5d.store.verify import verify
 
 #: Ctrl-C when the work tells of its progress for the first time.
@@ -103,6 +105,26 @@ def test_an_interrupt_leaves_everything_as_it_was(lab, arguments, said):
     assert done.stdout == ""
     assert state(lab) == before
     assert verify(lab / ".vh5d/run.h5").ok
+
+
+def test_a_background_job_goes_on(lab):
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    interrupting = code + INTERRUPT.format(method="__call__")
+    done = run(interrupting, ["verify", "run.h5"], lab, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_second_interrupt_ends_it_at_once(lab):
+    """As a crash would: the store is as it was."""
+    twice = INTERRUPT.format(method="__call__").replace(
+        "os.kill(os.getpid(), signal.SIGINT)\n",
+        "[os.kill(os.getpid(), signal.SIGINT) for _ in 'ab']\n",
+    )
+    done = run(twice, ["snapshot", "run.h5"], lab, capture_output=True)
+    assert done.returncode == -signal.SIGINT
+    assert verify(lab / ".vh5d/run.h5").ok
+    with open_store(lab / ".vh5d/run.h5") as reader:
+        assert len(reader.versions) == 3
 
 
 def test_what_was_done_by_then_stays_and_is_told(lab, tmp_path):

@@ -88,8 +88,11 @@ def progress(label: str, *, undone: str = "nothing was changed") -> Iterator[Wat
     """
     bar = _Bar(label) if sys.stderr.isatty() else None
     watch = Watch(bar)
-    minded = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, watch.note) if minded else None
+    before = signal.getsignal(signal.SIGINT)
+    # A shell has its background jobs ignore Ctrl-C, which is meant for others.
+    minded = before != signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if minded:
+        signal.signal(signal.SIGINT, watch.note)
     try:
         yield watch
     except _Stop:
