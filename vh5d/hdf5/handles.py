@@ -19,24 +19,29 @@ from vh5d.hdf5.address import link
 COMPACT_NBYTES = 4096  # what lies in an object header is written with it
 
 
-def read_number(loc: Any, name: bytes) -> int:
-    """Return an attribute that is an integer.
+class Number:
+    """An attribute that is an integer, and stays open.
 
     Parameters
     ----------
     loc
         The object's low-level identifier.
     name
-        Of the attribute.
+        Of the attribute; nobody may delete it to write another.
     """
-    value = np.zeros((), np.int64)
-    h5a.open(loc, name).read(value, mtype=h5t.NATIVE_INT64)
-    return int(value)
 
+    def __init__(self, loc: Any, name: bytes) -> None:
+        self._attribute = h5a.open(loc, name)
 
-def write_number(loc: Any, name: bytes, value: int) -> None:
-    """Write an integer into an attribute that is there."""
-    h5a.open(loc, name).write(np.array(value, np.int64), mtype=h5t.NATIVE_INT64)
+    def read(self) -> int:
+        """Return it."""
+        value = np.zeros((), np.int64)
+        self._attribute.read(value, mtype=h5t.NATIVE_INT64)
+        return int(value)
+
+    def write(self, value: int) -> None:
+        """Set it."""
+        self._attribute.write(np.array(value, np.int64), mtype=h5t.NATIVE_INT64)
 
 
 def read_text(loc: Any, name: bytes) -> str:
@@ -144,6 +149,11 @@ def _compact() -> Any:
     dcpl.set_layout(h5d.COMPACT)
     dcpl.set_obj_track_times(False)
     return dcpl
+
+
+def has_member(group: Any, name: str) -> bool:
+    """Whether a group has a link of this name, a single one."""
+    return bool(group.links.exists(name.encode()))
 
 
 def open_member(group: Any, name: str) -> Any:

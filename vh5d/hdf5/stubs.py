@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5o, h5p, h5s, h5t
+from h5py import h5d, h5g, h5o, h5p, h5s, h5t, h5z
 from numpy.typing import NDArray
 
 from vh5d.hdf5 import native
@@ -92,6 +92,17 @@ def resizable(dcpl: Any, shape: tuple[int, ...], type_id: Any) -> tuple[Any, Any
     chunked.set_chunk(default_chunks(shape, type_id.get_size()))
     chunked.set_alloc_time(h5d.ALLOC_TIME_INCR)
     return chunked, h5s.create_simple(shape, (h5s.UNLIMITED,) * len(shape))
+
+
+def unfiltered_stub(dataset_id: Any) -> Any:
+    """Make a stub like another chunked dataset, in the same file, but without filters."""
+    dcpl = dataset_id.get_create_plist()
+    if dcpl.get_nfilters():
+        dcpl.remove_filter(h5z.FILTER_ALL)
+    type_id = dataset_id.get_type()
+    if type_id.committed():
+        type_id = type_id.copy()
+    return h5d.create(dataset_id, None, type_id, dataset_id.get_space(), dcpl)
 
 
 def grown_stub(dataset_id: Any) -> Any:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 import h5py
 
 from vh5d.errors import StoreDamagedError
-from vh5d.hdf5.handles import ByteRange, read_number
+from vh5d.hdf5.handles import ByteRange, Number
 from vh5d.store import layout
 
 # Of the datasets of `/spaces`:
@@ -30,6 +30,7 @@ class H5pyMedium:
 
     def __init__(self, file: h5py.File) -> None:
         self._spaces = file[layout.SPACES]
+        self._end = Number(self._spaces.id, b"next")
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._names: list[str] = []
@@ -67,7 +68,7 @@ class H5pyMedium:
 
     def _look(self) -> bool:
         """Take note of spaces that are not known yet, the newest first; tell whether any are."""
-        end = read_number(self._spaces.id, b"next")
+        end = self._end.read()
         if self._known is None:
             self._known = range(end, end)
         numbers = range(self._known.stop, end)

@@ -22,7 +22,7 @@ import h5py
 
 from vh5d.errors import StoreDamagedError
 from vh5d.hdf5.address import address_of
-from vh5d.hdf5.handles import create_bytes
+from vh5d.hdf5.handles import create_bytes, has_member, open_member
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.seal import seal_of
 from vh5d.store import layout
@@ -167,9 +167,10 @@ def _compress(data: bytes) -> bytes:
 def _write(root: h5py.Group, group: str, version: str, seals: Seals) -> bytes:
     listed = {os.fsdecode(path): seal for path, seal in seals.items()}
     data = _compress(json.dumps(listed, separators=(",", ":")).encode())
-    members = root.require_group(group)
-    if version in members:
-        del members[version]
+    known = has_member(root.id, group)
+    members = open_member(root.id, group) if known else root.create_group(group).id
+    if has_member(members, version):
+        members.unlink(version.encode())
     digest = blake3.blake3(data).digest()
-    create_bytes(members.id, version, digest + data)
+    create_bytes(members, version, digest + data)
     return digest

@@ -13,11 +13,11 @@ from vh5d.hdf5.address import open_many_by_address
 from vh5d.hdf5.allocation import allocate
 from vh5d.hdf5.block_image import STAGED, UNDEFINED, BlockImage
 from vh5d.hdf5.handles import (
+    Number,
     create_attribute,
+    has_member,
     open_member,
-    read_number,
     replace_attribute,
-    write_number,
 )
 from vh5d.store import chain, layout
 from vh5d.store.chunk_writer import ChunkWriter
@@ -116,7 +116,7 @@ class StagingArea:
 
     def next_sequence(self) -> int:
         """Return the sequence number of the version being made."""
-        return read_number(self.versions.id, b"sequence") + 1
+        return self.sequence.read() + 1
 
     def finish_version(
         self,
@@ -150,18 +150,23 @@ class StagingArea:
         create_attribute(group, b"committed", value=True)
         create_attribute(group, b"timestamp", moment)
         create_attribute(group, b"sequence", sequence)
-        write_number(versions, b"sequence", sequence)
+        self.sequence.write(sequence)
         if make_current:
             replace_attribute(versions, b"current_version", name)
-        image = self.root["images"].get(name)
+        image = self.images[name] if has_member(self.images.id, name) else None
         entry = chain.entry_of(name, timestamp=moment, sequence=sequence, image=image, seals=seals)
         self._chain.append(sequence, entry)
 
     def _allocate(self, nbytes: int) -> int:
         spaces = self.spaces
-        number = read_number(spaces.id, b"next")
-        write_number(spaces.id, b"next", number + 1)
+        number = self.next_space.read()
+        self.next_space.write(number + 1)
         return allocate(spaces, str(number), nbytes) - self._userblock
+
+    def release(self) -> None:
+        """Close what is kept open of the file: it is opened again when it is needed."""
+        for name in ("root", "versions", "spaces", "images", "sequence", "next_space", "_chain"):
+            self.__dict__.pop(name, None)
 
     # Groups of the store, which stay what they are as long as this is in use
 
@@ -179,6 +184,21 @@ class StagingArea:
     def spaces(self) -> h5py.Group:
         """The group of the datasets that chunks, indexes and headers lie in."""
         return self.file[layout.SPACES]
+
+    @cached_property
+    def images(self) -> h5py.Group:
+        """The group of what captured versions have beside their trees."""
+        return self.file[layout.IMAGES]
+
+    @cached_property
+    def sequence(self) -> Number:
+        """The number of the last version."""
+        return Number(self.versions.id, b"sequence")
+
+    @cached_property
+    def next_space(self) -> Number:
+        """The number of the next dataset of `spaces`."""
+        return Number(self.spaces.id, b"next")
 
     @cached_property
     def _chain(self) -> chain.End:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vh5d.hdf5.regions import retarget_region
+from vh5d.hdf5.stubs import unfiltered_stub
 from vh5d.versioned.array_ledger import Chunk, Ledger, grid, runs
 from vh5d.versioned.array_read import read_masked, read_mixed
 from vh5d.versioned.array_sources import (
@@ -58,6 +59,8 @@ class StagedArray(ArrayViews):
         Memory to use before spilling to a temporary file, if `scratch` is not given.
     scratch
         Scratch space shared with other datasets; its owner closes it.
+    stub
+        DatasetID of a dataset in the scratch space that is like this one, whatever its filters.
 
     Raises
     ------
@@ -65,7 +68,7 @@ class StagedArray(ArrayViews):
         h5py would not create such a dataset, or `shape` is not the base's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as create_dataset has
         self,
         shape: tuple[int, ...],
         dtype: DTypeLike,
@@ -76,6 +79,7 @@ class StagedArray(ArrayViews):
         *,
         budget_bytes: int = DEFAULT_BUDGET,
         scratch: Scratch | None = None,
+        stub: Any = None,
     ) -> None:
         if base is not None and base.shape != tuple(shape):
             raise ValueError(f"the base has shape {base.shape}, not {shape}")
@@ -90,6 +94,7 @@ class StagedArray(ArrayViews):
         self._source: Source | None = DatasetSource(base) if base is not None else None
         self._owns_scratch = scratch is None
         self._scratch = Scratch(budget_bytes) if scratch is None else scratch
+        self._stub = stub
         self._lazy_staged: h5py.Dataset | None = None
         nothing = (0,) * len(shape)
         self._ledger = Ledger(tuple(shape), tuple(chunks), nothing if base is None else base.shape)
@@ -320,7 +325,11 @@ class StagedArray(ArrayViews):
     @property
     def _staged(self) -> h5py.Dataset:
         """The dataset in scratch space, made when it is first needed."""
-        if self._lazy_staged is None:
+        if self._lazy_staged is None and self._stub is not None:
+            self._lazy_staged = h5py.Dataset(unfiltered_stub(self._stub))
+            if self._lazy_staged.shape != self.shape:
+                self._lazy_staged.resize(self.shape)
+        elif self._lazy_staged is None:
             properties = dict(self._properties)
             if self.base is not None and properties["fillvalue"] is None:
                 properties["fillvalue"] = fill_of(self.base)

@@ -15,7 +15,7 @@ import numpy as np
 from vh5d.errors import StoreBusyError, StoreDamagedError, StoreMissingError
 from vh5d.hdf5.atomic_file import DEFAULT_TIMEOUT, AtomicFile
 from vh5d.hdf5.free_space import freed_space
-from vh5d.hdf5.handles import address_at, read_number, read_text
+from vh5d.hdf5.handles import address_at, read_text
 from vh5d.hdf5.metadata_cache import begin_lean
 from vh5d.hdf5.ranges import intersect
 from vh5d.interop.moving import Move
@@ -76,7 +76,7 @@ class Backing:
                         self._move.finish()
                     self._commit()
             except BaseException:
-                self._area = None
+                self.forget()
                 self._take_back(before)
                 raise
             self._known_as = self._generation()
@@ -104,7 +104,8 @@ class Backing:
             yield
         finally:
             if self._move is not None:
-                self._area = self._move = None
+                self._move = None
+                self.forget()
                 self._undo(move)
 
     def _tell_of_move(self) -> None:
@@ -132,7 +133,9 @@ class Backing:
         """Raise what the disk refused, if that is known, instead of what HDF5 made of it."""
 
     def forget(self) -> None:
-        """Forget what is known of the file: something was deleted from it."""
+        """Forget what is known of the file: something was deleted from it, or taken back."""
+        if self._area is not None:
+            self._area.release()
         self._area = None
 
     def give_back(self, reached: Reached) -> None:  # noqa: ARG002 - for those that can
@@ -157,11 +160,10 @@ class Backing:
     def _generation(self) -> tuple[int, ...]:
         """Return what is another after every commit, of new versions or to old ones."""
         assert self._area is not None
-        versions, spaces = self._area.versions.id, self._area.spaces.id
         return (
-            read_number(versions, b"sequence"),
-            versions.get_num_objs(),
-            read_number(spaces, b"next"),
+            self._area.sequence.read(),
+            self._area.versions.id.get_num_objs(),
+            self._area.next_space.read(),
             address_at(self.file.id, layout.VERSIONS.encode()),
         )
 
@@ -173,10 +175,9 @@ class Backing:
 
     def _remember(self, area: StagingArea) -> _State | None:
         """Return what `_take_back` needs to know of the file as it is."""
-        versions = area.versions.id
         return _State(
-            read_number(versions, b"sequence"),
-            read_text(versions, b"current_version"),
+            area.sequence.read(),
+            read_text(area.versions.id, b"current_version"),
             area.pools,
             area.pools.rows_written(),
         )
@@ -189,7 +190,7 @@ class Backing:
             made = int(attributes.get("sequence", before.sequence + 1))
             if name != layout.FIRST_VERSION and made > before.sequence:
                 del versions[name]
-        versions.attrs["sequence"] = before.sequence
+        versions.attrs.modify("sequence", before.sequence)
         versions.attrs["current_version"] = before.current_version
         pools = self.file[layout.POOLS]
         for name, rows in {**before.pools.rows_read(), **before.rows}.items():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import h5py
 import numpy as np
 
+from vh5d.hdf5.handles import has_member
 from vh5d.store import layout
 from vh5d.store.versions import TIMESTAMP_FORMAT, list_versions
 from vh5d.versioned.times import as_utc
@@ -33,7 +34,7 @@ def check_new(versions: h5py.Group, name: str) -> None:
         raise TypeError(f"a version's name is text, not {type(name).__name__}")
     if name in ("", ".") or "/" in name:
         raise ValueError(f"{name!r} cannot be the name of a version")
-    if name in versions:
+    if has_member(versions.id, name):
         raise ValueError(f"There is already a version with the name {name}")
 
 

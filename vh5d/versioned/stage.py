@@ -345,6 +345,7 @@ class Stage:
                 stub.fillvalue,
                 source,
                 scratch=self._scratch,
+                stub=node.id,
             )
         return node.array
 
