@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -63,3 +64,18 @@ def test_a_child_that_died_waits_too(make):
     assert not child.alive
     ready[0] = True
     wait_for(lambda: child.tend() or (child.alive and child.process.pid != before), "another")
+
+
+def test_a_renewed_child_ends_in_its_own_time_and_another_takes_its_place(make):
+    child = make()
+    child.start()
+    before = child.process
+    child.renew()
+    assert child.renewing
+    wait_for(lambda: child.tend() or (child.alive and child.process is not before), "another")
+    assert not child.renewing
+    assert before.returncode == -signal.SIGTERM
+    child.process.kill()
+    child.process.wait()
+    child.renew()
+    assert not child.renewing, "it is started again as any that died"

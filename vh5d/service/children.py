@@ -45,6 +45,11 @@ class Child:
         Starts it.
     ready
         Called before it is started, and again until it returns True.
+
+    Attributes
+    ----------
+    renewing
+        It is to end, and another to take its place.
     """
 
     def __init__(
@@ -54,12 +59,12 @@ class Child:
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
+        self.renewing = False
         self._start = start
         self._ready = ready
         self._pause = FIRST_PAUSE
         self._again_at: float | None = None
         self._started_at = 0.0
-        self._renewing = False
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,9 +78,11 @@ class Child:
             self._again_at = time.monotonic() + FIRST_PAUSE
             return
         self._again_at = None
-        self._renewing = False
         self._started_at = time.monotonic()
         self.process = self._start()
+        if self.renewing:
+            self.renewing = False
+            log.info("follows the new configuration", child=self.name)
 
     def tend(self) -> None:
         """Start it again if it died and the pause is over."""
@@ -84,14 +91,14 @@ class Child:
             if now - self._started_at > HEALTHY_AFTER:
                 self._pause = FIRST_PAUSE
             return
-        if self._again_at is None and self._renewing:
+        if self._again_at is None and self.renewing:
             self.start()
-            log.info("follows the new configuration", child=self.name)
         elif self._again_at is None:
             self._note_death(now)
         elif now >= self._again_at:
+            renewing = self.renewing
             self.start()
-            if self.alive:
+            if self.alive and not renewing:
                 log.info("started again", child=self.name)
 
     def kill(self) -> None:
@@ -107,7 +114,7 @@ class Child:
 
     def renew(self) -> None:
         """Have it end in its own time, and another take its place."""
-        self._renewing = self.alive
+        self.renewing = self.alive
         self.ask_to_end()
 
     def ask_to_end(self) -> None:

@@ -318,6 +318,8 @@ class Supervisor:
 
         Its messages would wait for the visibility timeout: hours.
         """
+        if self._watcher.renewing:
+            return False  # it may still ask by the names of policies that are gone
         if self._broker is None:
             return True
         try:
