@@ -40,6 +40,19 @@ def run(prefix: list[str], *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def damage(store: Path) -> None:
+    """A wrong byte in the only chunk that it has."""
+    with open_store(store) as reader:
+        pools = reader.file["_version_data/pools"]
+        table = next(iter(pools.values()))["chunk_table"]
+        address = int(table[0, 0])
+    with store.open("r+b") as file:
+        file.seek(address)
+        byte = file.read(1)[0]
+        file.seek(address)
+        file.write(bytes([byte ^ 0xFF]))
+
+
 def test_the_sandbox_is_one(tmp_path):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
@@ -77,13 +90,22 @@ def test_the_whole_service_works_in_it(up, data, tmp_path):
     wait_for(lambda: len(up.said("version")) == 2, "the second version", timeout=120)
     (root,) = up.status()["roots"]
     assert root["health"] == "events"
+    with h5py.File(data / "damaged.h5", "w") as f:
+        f["x"] = np.arange(1000)
+    wait_for(lambda: len(up.said("version")) == 3, "a version of another file", timeout=120)
+    damage(data / ".vh5d" / "damaged.h5")
+    verify = [sys.executable, "-m", "vh5d", "verify", "--config", str(up.config)]
+    verify += ["--state", str(up.state), "--json"]
+    unit = confined("vh5d-verify.service", data)
+    done = run(unit, *verify, str(data / ".vh5d" / "damaged.h5"))
+    assert (done.returncode, done.stderr) == (1, "")  # and nothing kept it from telling
+    (data / ".vh5d" / "damaged.h5").unlink()
     assert up.stop() == 0
     with open_store(data / ".vh5d" / "run.h5") as store:
         assert [version.name for version in store.versions] == ["v1", "v2"]
     assert not [each for each in up.records if each.get("level") in {"warning", "error"}]
 
-    unit = confined("vh5d-verify.service", data)
-    done = run(unit, sys.executable, "-m", "vh5d", "verify", "--config", str(up.config), "--json")
+    done = run(unit, *verify)
     assert done.returncode == 0, done.stderr
     (checked,) = json.loads(done.stdout)["stores"]
     assert (checked["ok"], checked["versions"]) == (True, 2)
