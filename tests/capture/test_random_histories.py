@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.support.history import History
+from vh5d.capture.options import CaptureOptions
 
 NAMES = st.sampled_from(["a", "b", "c", "group/d", "group/e", "group/deep/f"])
 TYPES = st.sampled_from(["u1", "<u2", ">i4", "f8", "S5", "c8"])
@@ -102,9 +103,10 @@ class Editing(RuleBasedStateMachine):
             self.source[name].attrs["to"] = self.source[other].ref
 
     @precondition(lambda self: self.file is not None)
-    @rule()
-    def capture(self) -> None:
+    @rule(exact=st.sampled_from([True, True, False]))
+    def capture(self, exact: bool) -> None:
         self.close()
+        self.history.options = CaptureOptions(exact=exact)
         self.history.capture()
         assert self.history.capture().version is None
 

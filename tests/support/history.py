@@ -57,12 +57,20 @@ class History:
         return result
 
     def check(self) -> None:
-        """Every version comes back byte for byte, and its tree is the source's."""
+        """Every version comes back byte for byte, or its content does; its tree is the source's."""
         for version, copy in self.copies.items():
             target = self.directory / f"{version}.restored"
-            restore(self.store, version, target, overwrite=True)
-            assert sha256(target) == sha256(copy), version
+            if restore(self.store, version, target, overwrite=True).exact:
+                assert sha256(target) == sha256(copy), version
+            else:
+                assert content_differences(copy, target) == [], version
             assert tree_differences(copy, self.store, version) == [], version
+
+
+def content_differences(source: Path, other: Path) -> list[str]:
+    """Return what differs between two files but for how their values are stored."""
+    with h5py.File(source, "r", locking=False) as a, h5py.File(other, "r") as b:
+        return differences(a["/"], b["/"], storage=False)
 
 
 def tree_differences(source: Path, store: Path, version: str) -> list[str]:
