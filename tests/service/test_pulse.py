@@ -13,12 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.service import Up
 from tests.support.waiting import wait_for
+from vh5d.policy import default_config
 from vh5d.service.broker import Broker
 from vh5d.service.canary import Canary, Habits
 from vh5d.service.children import BROKER_VARIABLE
+from vh5d.service.live import LineView
 from vh5d.service.notify import Notifier
 from vh5d.service.pulse import LifeSigns, Pulse
+from vh5d.service.signals import StopRequests
+from vh5d.service.supervisor import BROKER_SILENT, Plan, Supervisor
 
 ROOT = Path(__file__).parents[2]
 WATCHDOG_USEC = 200_000
@@ -175,3 +180,37 @@ def test_a_role_below_another_says_nothing(manager, broker, tmp_path):
             if b'"alive"' in line:
                 break
         assert manager.hears_nothing(5 * WATCHDOG_USEC / 1e6)
+
+
+def test_the_whole_service_is_well_while_its_watcher_and_its_broker_are(tmp_path):
+    supervisor = Supervisor(
+        Plan(default_config([tmp_path]), None, [tmp_path], state=tmp_path / "state"),
+        LineView("json"),
+        StopRequests(),
+    )
+    now = time.monotonic()
+    assert not supervisor._is_well(now)  # nothing was started
+    supervisor._children = []
+    assert supervisor._is_well(now)
+    assert not supervisor._is_well(now + BROKER_SILENT + 1)
+    alive = {"process": "watch", "event": "alive", "level": "debug"}
+    supervisor._show({**alive, "ailment": "events do not arrive"})
+    assert not supervisor._is_well(now)
+    supervisor._show({**alive, "ailment": None})
+    assert supervisor._is_well(now)
+
+
+def test_the_whole_service_says_how_it_is(manager, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, value in manager.environment.items():
+        monkeypatch.setenv(name, value)
+    up = Up(data, tmp_path)
+    try:
+        up.start()
+        assert manager.wait_for("READY").startswith(f"READY=1\nSTATUS=watching {data}")
+        manager.wait_for("WATCHDOG")
+        assert up.stop() == 0
+        manager.wait_for("STOPPING")
+    finally:
+        up.kill()
