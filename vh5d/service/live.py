@@ -48,7 +48,7 @@ class View(Protocol):
     """Shows what happens."""
 
     def start(self, introduction: Introduction) -> None:
-        """The service is about to begin."""
+        """The service is about to begin, or follows another configuration."""
 
     def record(self, record: dict[str, Any]) -> None:
         """Something happened."""

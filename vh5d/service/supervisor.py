@@ -268,7 +268,7 @@ class Supervisor:
         found = self._file.take() if self._file is not None else None
         if self._file is None or found is None or found.config is None:
             return
-        plan = replace(self._plan, config=found.config, reading=found)
+        plan = replace(self._plan, config=found.config, reading=found, state=self._state)
         reason = what_needs_a_start(self._plan.config, found.config)
         taken: dict[Path, Held] = {}
         try:
@@ -286,6 +286,7 @@ class Supervisor:
         self._describe()
         names = [policy.name for policy in found.config.policies]
         log.info("new configuration", file=str(found.path), policies=names)
+        self._view.start(plan.introduction())
         # The worker finishes what it does; the watcher, which begins with a look at everything, is
         # soon back. What either had in hand is in the catalog, or found by that look.
         for child in (self._watcher, self._worker):
