@@ -17,7 +17,8 @@ A = Path("/d/a.h5")
 
 
 @pytest.fixture
-def keep(monkeypatch):
+def keep(monkeypatch, redis_client):
+    """Keepers that end before the client that they use."""
     monkeypatch.setattr(keeper_module, "PAUSE", 0.02)
     monkeypatch.setattr(keeper_module, "RENEWAL", 0.02)
     made = []
