@@ -336,12 +336,17 @@ def small(tmp_path_factory):
 GOING = ("v2", "v4")
 
 
-def check_after_crash(store, where):
-    found = verify(store)
-    assert found.ok, (where, found.problems)
-    left = names(store)
-    assert left in (["v1", "v2", "v3", "v4", "v5"], ["v1", "v3", "v5"]), where
-    return left
+def check_after_crash(store, where, known):
+    """Check a store, but for contents that are known to be sound; return its versions."""
+    with open_store(store):
+        pass  # which recovers it
+    content = store.read_bytes()
+    if content not in known:
+        found = verify(store)
+        assert found.ok, (where, found.problems)
+        left = known[content] = names(store)
+        assert left in (["v1", "v2", "v3", "v4", "v5"], ["v1", "v3", "v5"]), where
+    return known[content]
 
 
 @pytest.mark.parametrize("kept", [0, 0.5, 1])
@@ -349,7 +354,7 @@ def test_power_cut_at_every_operation_leaves_old_or_new(small, tmp_path, kept):
     directory = tmp_path / "disk"
     directory.mkdir()
     store = directory / "store.h5"
-    outcomes, number, finished = set(), 0, False
+    known, number, finished = {}, 0, False
     while not finished:
         for path in directory.iterdir():
             path.unlink()
@@ -359,12 +364,13 @@ def test_power_cut_at_every_operation_leaves_old_or_new(small, tmp_path, kept):
             prune(store, GOING, disk=disk, timeout=0.1)
             finished = True
         disk.lose_power(random.Random(number), kept)
-        left = check_after_crash(store, (number, disk.operations[-1]))
-        outcomes.add(len(left))
-        prune(store, [name for name in GOING if name in left])
-        assert names(store) == ["v1", "v3", "v5"]
+        seen = len(known)
+        left = check_after_crash(store, (number, disk.operations[-1]), known)
+        if len(known) > seen:
+            prune(store, [name for name in GOING if name in left])
+            assert names(store) == ["v1", "v3", "v5"]
         number += 1
-    assert outcomes == {3, 5}
+    assert {len(left) for left in known.values()} == {3, 5}
     assert disk.operations.count("punch") >= 2
 
 
@@ -373,7 +379,7 @@ def test_error_at_every_operation_leaves_old_or_new(small, tmp_path, error):
     directory = tmp_path / "disk"
     directory.mkdir()
     store = directory / "store.h5"
-    number, finished = 0, False
+    known, number, finished = {}, 0, False
     while not finished:
         for path in directory.iterdir():
             path.unlink()
@@ -382,7 +388,7 @@ def test_error_at_every_operation_leaves_old_or_new(small, tmp_path, error):
         with contextlib.suppress(Exception):
             prune(store, GOING, disk=disk, timeout=0.1)
             finished = len(disk.operations) <= number
-        check_after_crash(store, number)
+        check_after_crash(store, number, known)
         number += 1
 
 
