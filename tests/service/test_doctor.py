@@ -12,12 +12,13 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.listeners import mail_server
 from tests.support.mounts import mounted, needs_root, tmpfs
 from tests.support.service import run_vh5d
 from vh5d.policy import Config, Policy, load_config
 from vh5d.service.broker import Broker
 from vh5d.service.catalog import connect
-from vh5d.service.doctor import brokers, filters, machine, places
+from vh5d.service.doctor import brokers, filters, machine, places, reach
 from vh5d.service.doctor.examination import examine
 from vh5d.service.doctor.finding import Finding
 
@@ -202,6 +203,23 @@ def test_a_password_that_everybody_may_read_bites(root, tmp_path, server):
     found = examine(config, file=file, state=None, broker=None)
     assert f"chmod o-r {file}" not in {each.mend for each in found}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_programs_and_mail_servers_that_are_not_there_bite(root, tmp_path):
+    def config(port):
+        hooks = {"after_capture": ["/no/such/program"], "on_failure": ["/bin/true"]}
+        policy = {"watch": str(root), "hooks": hooks, "notify": [{"mail": "a@example.org"}]}
+        mail = {"server": "127.0.0.1", "port": port, "from": "b@example.org"}
+        (tmp_path / "c.yaml").write_text(json.dumps({"mail": mail, "policies": [policy]}))
+        return load_config(tmp_path / "c.yaml")
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        program, mail = bites(reach.examine(config(taken.getsockname()[1])))
+    assert "/no/such/program is not there" in program.message
+    assert "refused" in mail.message
+    with mail_server() as server:
+        assert len(bites(reach.examine(config(server.port)))) == 1
 
 
 def run(*arguments):

@@ -126,8 +126,13 @@ def _mail(server: Mail, to: str, letter: Letter, content: dict[str, Any]) -> Non
         raise ServiceError(f"the mail server {server.server}: {why}") from None
 
 
+def mail_port(server: Mail) -> int:
+    """Where a mail server listens."""
+    return server.port or _PORTS[server.tls]
+
+
 def _connected(server: Mail) -> smtplib.SMTP:
-    port = server.port or _PORTS[server.tls]
+    port = mail_port(server)
     if server.tls == "tls":
         context = ssl.create_default_context()
         return smtplib.SMTP_SSL(server.server, port, timeout=TIMEOUT, context=context)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vh5d.policy import Config
-from vh5d.service.doctor import brokers, filters, machine, places
+from vh5d.service.doctor import brokers, filters, machine, places, reach
 from vh5d.service.doctor.finding import Finding, quoted
 
 
@@ -49,6 +49,7 @@ def examine(
         for root in policy.roots:
             yield from places.watched(policy, root)
         yield from places.stores(policy)
+    yield from reach.examine(config)
     yield from filters.examine(config)
 
 
