@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
 from vh5d.capture.capture import capture
 from vh5d.errors import StoreBusyError
@@ -221,6 +223,27 @@ def test_a_store_is_thinned_by_the_policy_that_keeps_it(lab, catalog):
     assert names(lab / "all/x.h5") == ["v4"]
     assert work.run(inner, 500.0).stores == 1
     assert names(lab / "all/b/x.h5") == ["v2", "v3", "v4"]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_round_by_hand(lab, broker, catalog, tmp_path, style):
+    path = tmp_path / "vh5d.yaml"
+    path.write_text(
+        f"maintenance: off\n"
+        f"policies:\n"
+        f"  - {{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}\n"
+        f"  - {{name: rest, watch: {tmp_path}/rest}}\n"
+    )
+    more = ["--json"] if style == "json" else []
+    process = run_vh5d("maintain", "--config", path, "--broker", broker.url, *more)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    if style == "json":
+        said = json.loads(output)
+        assert (said["policy"], said["round"]["dropped"], said["round"]["due"]) == ("lab", 8, None)
+    else:
+        assert output.startswith("lab: 2 stores, 8 versions dropped, ")
+        assert "thinned" in errors
 
 
 class TestMaintainer:

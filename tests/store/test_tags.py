@@ -150,6 +150,17 @@ def test_verify_finds_a_tag_of_no_version(history):
     ]
 
 
+@pytest.mark.parametrize("value", ["v1", 1.0, [1, 2], 1 << 40])
+def test_what_others_wrote_there_is_no_tag_and_is_found(history, value):
+    tag(history.store, "v1", "best")
+    with h5py.File(history.store, "r+") as file:
+        file["_version_data/tags"].attrs["odd"] = value
+    assert tags(history.store) == {"v1": ("best",)}
+    assert [each.kind for each in verify(history.store).problems] == ["tag"]
+    untag(history.store, "odd")
+    assert verify(history.store).ok
+
+
 def test_others_see_a_tag_as_an_attribute(history):
     tag(history.store, "v2", "best")
     with h5py.File(history.store) as file:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from vh5d.errors import AmbiguousVersionError, VersionNotFoundError
 from vh5d.store import layout
@@ -97,9 +98,12 @@ def _in_order(versions: list[VersionInfo]) -> list[VersionInfo]:
 
 
 def read_tags(file: h5py.File) -> dict[str, int]:
-    """Return the sequence numbers of versions by their tags."""
+    """Return the sequence numbers of versions by their tags; -1 for what is no number."""
     group = file.get(TAGS)
-    return {} if group is None else {name: int(value) for name, value in group.attrs.items()}
+    found = {} if group is None else dict(group.attrs)
+    return {
+        name: int(value) if isinstance(value, np.integer) else -1 for name, value in found.items()
+    }
 
 
 def _exported_tags(file: h5py.File) -> dict[str, tuple[str, ...]]:
