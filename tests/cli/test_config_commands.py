@@ -44,6 +44,7 @@ policies:
     stale_after: 1d
   - name: rest
     watch: [data/sub, nowhere]
+    recursive: false
 mail: {server: mail.example, from: a@b, user: u, password: s3cret}
 """
     )
@@ -94,6 +95,7 @@ def test_a_configuration_as_json(vh5d, config):
         ("data/run.h5", "data/run.h5: policy detector, store /kept/"),
         ("data/sub/run.nc", "data/sub/run.nc: policy rest, store"),
         ("data/sub/run.nc", "not detector: its name is none of *.h5"),
+        ("data/sub/deep/run.nc", "not rest: it is in a directory below, and the policy is not"),
         ("data/scratch/run.h5", "no policy has it"),
         ("data/scratch/run.h5", "not detector: **/scratch/** excludes it"),
         ("data/scratch/run.h5", "not rest: it is not in what the policy watches"),

@@ -275,3 +275,18 @@ def test_a_date_may_be_anywhere_in_a_template(data, tmp_path):
     older.touch()
     store.with_name("2020-01-01-run-2020-01-02.vh5").touch()
     assert one.store_for(source) == older
+
+
+def test_directories_below_may_be_left_alone(data):
+    one = policy([str(data), f"{data}/runs/20??"], recursive="false", store="{root}/.vh5d/{path}")
+    assert one.watched[0] == WatchedDirectory(data, recursive=False)
+    assert one.watched[1] == WatchedDirectory(data / "runs", recursive=True)
+    assert one.matches(data / "run.h5")
+    assert not one.matches(data / "a" / "run.h5")
+    assert one.matches(data / "runs" / "2026" / "run.h5")
+    assert not one.matches(data / "runs" / "2026" / "a" / "run.h5")
+    assert one.root_of(data / "a" / "run.h5") == data
+    assert policy(f"{data}/*.h5", recursive=False).matches(data / "run.h5")
+    named = policy(str(data / "run.h5"), recursive=False)
+    (data / "run.h5").touch()
+    assert named.matches(data / "run.h5")

@@ -59,6 +59,8 @@ def _watches(policy: Policy) -> str:
     text = f"{entries}: {files}"
     if policy.exclude:
         text += f", but not {', '.join(policy.exclude)}"
+    if not policy.recursive:
+        text += "; directories below are not watched"
     if policy.symlinks == "skip":
         text += "; symbolic links are skipped"
     return text

@@ -71,7 +71,13 @@ class WatchEntry:
             return None
         return Located(Path(self.path), relative)
 
-    def watched(self, include: Sequence[str]) -> WatchedDirectory:
+    def means_directly(self, path: Path) -> bool:
+        """Whether `path` is what this entry names, or is in a directory that it names."""
+        if self.pattern is None:
+            return str(path.parent) == self.path
+        return any(self.pattern.fullmatch(str(each)) for each in (path, path.parent))
+
+    def watched(self, include: Sequence[str], *, recursive: bool = True) -> WatchedDirectory:
         """Return the directory to be told about: the root of what this entry finds."""
         path = Path(self.path)
         suffixes = tuple(pattern[1:].lower() for pattern in include if pattern.startswith("*."))
@@ -82,7 +88,7 @@ class WatchEntry:
             names_files and not ask(path.is_dir, otherwise=False)
         ):
             return WatchedDirectory(path.parent, recursive=False)
-        return WatchedDirectory(path, recursive=True)
+        return WatchedDirectory(path, recursive=recursive)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ class Matcher:
     include: tuple[PathPattern, ...]
     exclude: tuple[PathPattern, ...]
     links: bool = True
+    recursive: bool = True
 
     @classmethod
     def build(
@@ -102,14 +109,24 @@ class Matcher:
         exclude: Sequence[str],
         *,
         links: bool = True,
+        recursive: bool = True,
     ) -> Matcher:
-        """Compile; ValueError as of `compile_glob`. `links`: symbolic links may be meant."""
+        """Compile; ValueError as of `compile_glob`.
+
+        Parameters
+        ----------
+        links
+            Symbolic links may be meant.
+        recursive
+            Directories are meant with all below them, not only with the files in them.
+        """
         return cls(
             tuple(WatchEntry.parse(text) for text in watch),
             # A file called RUN.H5 is meant by *.h5; to leave out must be said exactly.
             tuple(PathPattern.parse(text, ignore_case=True) for text in include),
             tuple(PathPattern.parse(text) for text in exclude),
             links,
+            recursive,
         )
 
     @property
@@ -150,7 +167,16 @@ class Matcher:
             return False
         if not self.links and not found.named and _is_link(path, found):
             return False
+        if self.is_too_deep(found):
+            return False
         return found.named or any(p.matches(found.root, found.relative) for p in self.include)
+
+    def is_too_deep(self, found: Located) -> bool:
+        """Whether it is in a directory below those that are meant, and they are not."""
+        if self.recursive or found.named:
+            return False
+        path = found.root / found.relative
+        return not any(entry.means_directly(path) for entry in self.entries)
 
     def skips(self, directory: Path) -> bool:
         """Whether nothing below `directory`, itself below a root, can be meant."""

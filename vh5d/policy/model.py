@@ -75,7 +75,8 @@ class Policy(Settings):
     @cached_property
     def watched(self) -> tuple[WatchedDirectory, ...]:
         """The directories to be told about; looked up once, lest a share that hangs hang us."""
-        return tuple(dict.fromkeys(entry.watched(self.include) for entry in self.matcher.entries))
+        entries, wide = self.matcher.entries, self.recursive
+        return tuple(dict.fromkeys(each.watched(self.include, recursive=wide) for each in entries))
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -134,8 +135,8 @@ class Policy(Settings):
     @cached_property
     def matcher(self) -> Matcher:
         """`watch`, `include`, `exclude` and `symlinks`, compiled."""
-        links = self.symlinks == "inside"
-        return Matcher.build(self.watch, self.include, self.exclude, links=links)
+        how = {"links": self.symlinks == "inside", "recursive": self.recursive}
+        return Matcher.build(self.watch, self.include, self.exclude, **how)
 
     @cached_property
     def template(self) -> StoreTemplate:

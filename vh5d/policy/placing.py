@@ -64,6 +64,8 @@ def _excluded(matcher: Matcher, found: Located) -> str | None:
 def _not_included(matcher: Matcher, path: Path, found: Located) -> str | None:
     if matcher.matches(path):
         return None
+    if matcher.is_too_deep(found):
+        return "it is in a directory below, and the policy is not recursive"
     if any(pattern.matches(found.root, found.relative) for pattern in matcher.include):
         return "it is a symbolic link, or behind one, and the policy skips those"
     return f"its name is none of {', '.join(pattern.text for pattern in matcher.include)}"

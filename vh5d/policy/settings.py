@@ -69,6 +69,9 @@ class Settings(Block):
 
     include: SomePatterns = Field(DEFAULT_INCLUDE, description="Which files, by name or path.")
     exclude: Patterns = Field((), description="Which files and directories not.")
+    recursive: Flag = Field(
+        True, description="Watched directories with all below them, or the files in them only."
+    )
     symlinks: Literal["inside", "skip"] = Field(
         "inside", description="Symbolic links that stay inside the watched directory: follow them."
     )
