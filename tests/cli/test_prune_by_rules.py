@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import h5py
 import pytest
 
 from vh5d.capture.capture import capture
+from vh5d.cli import _rules
 from vh5d.store.reader import open_store
 from vh5d.store.tags import tag
 
@@ -49,6 +51,15 @@ def test_rules_keep_what_they_say(lab, vh5d):
     assert done.code == 0, done.err
     assert "dropped 9; 3 versions left" in done.out
     assert names(lab / ".vh5d/run.h5") == ["v8", "v10", "v12"]
+
+
+@pytest.mark.parametrize("arguments", [["v1"], ["--keep-last", "11"]])
+def test_what_holes_leave_is_told(lab, vh5d, monkeypatch, arguments):
+    monkeypatch.setattr(_rules, "MUCH", 1)
+    for more in ("--dry-run", "--yes"):
+        done = vh5d("prune", lab / "run.h5", *arguments, more)
+        assert done.code == 0
+        assert re.search("; `vh5d compact` would give back .* more$", done.out.strip())
 
 
 def test_dry_run_shows_what_goes_and_why_the_rest_stays(lab, vh5d):

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from vh5d.policy import Config
     from vh5d.policy.retention_settings import Retention
     from vh5d.service.thinning import Thinned
+    from vh5d.store.prune import PruneResult
 
+#: Bytes that are worth a word.
+MUCH = 1 << 20
 #: Each store with what to keep in it.
 Plan = list[tuple[Path, "Retention"]]
 
@@ -238,9 +241,20 @@ def _as_text(thinned: Thinned, *, dry_run: bool) -> str:
     if thinned.result is None:
         return f"{name}: nothing to drop, {left}"
     if dry_run:
-        return f"{name}: would drop {gone:,}; {left} would stay, {size} come back"
+        more = more_by_compact(thinned.result)
+        return f"{name}: would drop {gone:,}; {left} would stay, {size} come back{more}"
     seconds = duration(thinned.result.seconds)
-    return f"{name}: dropped {gone:,}; {left} left, {size} came back, in {seconds}"
+    more = more_by_compact(thinned.result)
+    return f"{name}: dropped {gone:,}; {left} left, {size} came back, in {seconds}{more}"
+
+
+def more_by_compact(result: PruneResult) -> str:
+    """Say what holes leave unused, if it is much."""
+    from vh5d.policy.units import format_size
+
+    if not result.returned or result.bytes_left < MUCH:
+        return ""
+    return f"; `vh5d compact` would give back {format_size(result.bytes_left)} more"
 
 
 def _summary(done: list[Thinned], *, dry_run: bool) -> str:

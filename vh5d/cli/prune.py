@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vh5d.cli._rules import Thinning, as_count, as_zone, plan_by_policy, plan_by_rules, rules_of
+from vh5d.cli._rules import (
+    Thinning,
+    as_count,
+    as_zone,
+    more_by_compact,
+    plan_by_policy,
+    plan_by_rules,
+    rules_of,
+)
 from vh5d.cli.completing import version_names
 from vh5d.cli.confirm import confirm
 from vh5d.cli.group import FAILED, complain
@@ -159,10 +167,11 @@ def _as_text(result: PruneResult) -> str:
     kept = counted(len(result.kept), "version")
     name = printable(Path(result.store))
     if result.dry_run:
-        return f"{name}: would drop {_names(result)}; {kept} would stay, {size} come back"
+        more = more_by_compact(result)
+        return f"{name}: would drop {_names(result)}; {kept} would stay, {size} come back{more}"
     return (
         f"{name}: dropped {click.style(_names(result), bold=True)}; {kept} left, "
-        f"{size} came back, in {duration(result.seconds)}"
+        f"{size} came back, in {duration(result.seconds)}{more_by_compact(result)}"
     )
 
 
