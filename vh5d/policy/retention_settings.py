@@ -18,7 +18,7 @@ class Retention(Block):
 
     keep_last: Kept = Field(None, description="The newest so many.")
     keep_within: Period = Field(
-        None, description="All that are at most this much older than the newest."
+        None, description="All that are less than this older than the newest."
     )
     keep_hourly: Kept = Field(None, description="The newest of each of so many hours.")
     keep_daily: Kept = Field(None, description="The newest of each of so many days.")
