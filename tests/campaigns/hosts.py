@@ -245,7 +245,7 @@ class Campaign:
         """Heal everything, wait for what is not kept yet, end in order, and count."""
         for place in self.places:
             place.heal(at_once=True)
-        while self.waiting and not self.figures.losses:
+        while self.waiting:
             self.look()
             time.sleep(STEP)
         for place in self.places:

@@ -82,6 +82,15 @@ def test_what_is_on_its_way_is_left_alone(root, config, catalog):
     assert look(catalog, config).changed == []
 
 
+def test_a_file_that_is_called_settling_for_ever_is_found(root, config, catalog):
+    """The word of a host that was cut off may arrive after another's capture."""
+    path = put(root / "a.h5")
+    capture(catalog, path)
+    assert look(catalog, config).changed == []
+    catalog.settling([(path, "p")])
+    assert names(look(catalog, config)) == ["a.h5"]
+
+
 def test_a_file_that_was_given_up_is_left_alone_until_it_changes(root, config, catalog):
     path = put(root / "a.h5")
     catalog.given_up(path, FileStat.of(path.stat()), "bad", state=State.FAILED)

@@ -163,7 +163,8 @@ def _in_hand(source: Source, found: FileStat, now: float) -> bool:
     if source.next_try is not None and source.error is not None:
         # Unless the clock was set back since.
         return source.next_try - now <= 2 * LONGEST_PAUSE
-    if source.stat != found or source.state is State.MISSING:
+    # A host that was cut off may say that a file is settling when another has captured it since.
+    if source.stat != found or source.state in {State.MISSING, State.SETTLING}:
         return False
     return not followers.changed(Path(source.path), source.follows)
 
