@@ -3,9 +3,10 @@
     python -m tests.support.sandbox UNIT [--write DIR]... -- COMMAND...
 
 Applied are, from the unit's own settings: all of the file system read-only but each DIR
-(`ProtectSystem=strict`) and an empty /var/tmp, `ProtectProc`, no capabilities, `NoNewPrivileges`, `UMask`, and by seccomp
-`SystemCallFilter`, `MemoryDenyWriteExecute`, `RestrictAddressFamilies` and `RestrictSUIDSGID`. Not
-applied: another user, a private /tmp and /dev, what protects the kernel's settings. Needs root.
+(`ProtectSystem=strict`) and an empty /var/tmp, `ProtectProc`, no capabilities, `NoNewPrivileges`,
+`UMask`, and by seccomp `SystemCallFilter`, `MemoryDenyWriteExecute`, `RestrictAddressFamilies` and
+`RestrictSUIDSGID`. Not applied: another user, a private /tmp and /dev, what protects the kernel's
+settings. Needs root.
 """
 
 from __future__ import annotations
