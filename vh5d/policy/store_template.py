@@ -86,7 +86,7 @@ class StoreTemplate:
         have one in their names.
         """
         slot = _SLOT.format("date")
-        whole = Path(str(self.render(root, relative, policy, slot)))
+        whole = self.render(root, relative, policy, slot)
         at = next(i for i, part in enumerate(whole.parts) if slot in part)
         above, part = Path(*whole.parts[:at]), whole.parts[at]
         dated = re.compile(re.escape(part).replace(re.escape(slot), f"({_DATE})", 1))
@@ -96,7 +96,8 @@ class StoreTemplate:
         except OSError:
             return []
         dates = [found[1] for found in map(dated.fullmatch, names) if found]
-        return sorted(date for date in dates if self.render(root, relative, policy, date).is_file())
+        text = str(whole)
+        return sorted(date for date in dates if Path(text.replace(slot, date)).is_file())
 
     def family(self, root: Path, policy: str) -> str:
         """Return the path of every store below `root`, with a slot for what a source decides."""
