@@ -9,7 +9,9 @@ import structlog
 
 from vh5d.policy.model import Policy
 from vh5d.service import lock_reach as module
-from vh5d.service.lock_reach import Reach, lock_reach, store_directories, warn_of_locks
+from vh5d.service import sight
+from vh5d.service.doctor.places import stores
+from vh5d.service.lock_reach import Reach, lock_reach, warn_of_locks
 
 MOUNT = "30 1 0:25 / / rw - ext4 /dev/sda rw\n36 30 0:42 / {point} rw,relatime shared:1 - {kind}\n"
 
@@ -62,11 +64,12 @@ def test_locks_that_two_can_have_are_none(tmp_path, monkeypatch):
     assert lock_reach(tmp_path).reach is Reach.NOBODY
 
 
-def test_where_the_stores_of_a_policy_are(tmp_path):
-    watch = (str(tmp_path / "a"), str(tmp_path / "b"))
-    for each in watch:
-        Path(each).mkdir()
-    policy = Policy(name="p", watch=watch)
-    assert store_directories(policy) == [tmp_path / "a/.vh5d", tmp_path / "b/.vh5d"]
-    policy = Policy(name="p", watch=watch[:1], store=f"{tmp_path}/s/{{policy}}/x-{{path}}")
-    assert store_directories(policy) == [tmp_path / "s/p"]
+def test_the_doctor_notes_locks_that_stay_on_this_host(tmp_path, monkeypatch):
+    text = MOUNT.format(point=tmp_path, kind="nfs server:/x rw,nolock")
+    (tmp_path / "mountinfo").write_text(text)
+    monkeypatch.setattr(module, "MOUNTINFO", tmp_path / "mountinfo")
+    monkeypatch.setattr(sight, "MOUNTINFO", tmp_path / "mountinfo")
+    found = list(stores(Policy(name="p", watch=(str(tmp_path),))))
+    assert [each.message for each in found if "keep other hosts out" in each.message] == [
+        "locks do not keep other hosts out: nfs is mounted with nolock"
+    ]

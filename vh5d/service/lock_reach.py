@@ -21,6 +21,7 @@ import structlog
 from vh5d.hdf5.locks import try_lock
 from vh5d.policy import Policy
 from vh5d.policy.patience import ask
+from vh5d.policy.places import store_places
 from vh5d.service.sight import MOUNTINFO, shared_file_system
 
 #: Options of mounts whose locks stay on this host: nfs(5), mount.cifs(8), mount.lustre(8).
@@ -79,7 +80,7 @@ def lock_reach(directory: Path, mountinfo: str | None = None) -> LockReach:
 
 def warn_of_locks(policies: Iterable[Policy]) -> None:
     """Say where stores are whose locks do not keep all other hosts out."""
-    places = {place: policy for policy in policies for place in store_directories(policy)}
+    places = {place: policy for policy in policies for place in store_places(policy)}
     for place, policy in places.items():
         answers: list[LockReach] = []
         if not ask(partial(_append, answers, place), otherwise=False):
@@ -92,18 +93,8 @@ def warn_of_locks(policies: Iterable[Policy]) -> None:
             log.warning("locks do not keep other hosts out, let only one host capture", **about)
 
 
-def store_directories(policy: Policy) -> list[Path]:
-    """Where the stores of a policy are, or will be: without what a source decides."""
-    found = []
-    for root in policy.roots:
-        fixed = policy.template.family(root, policy.name).partition("\0")[0]
-        directory = Path(fixed if fixed.endswith("/") else os.path.dirname(fixed))  # noqa: PTH120
-        found.append(Path(os.path.realpath(directory)))
-    return list(dict.fromkeys(found))
-
-
 def _append(answers: list[LockReach], place: Path) -> bool:
-    answers.append(lock_reach(place))
+    answers.append(lock_reach(Path(os.path.realpath(place))))
     return True
 
 

@@ -20,6 +20,7 @@ from vh5d.policy.patience import ask
 from vh5d.policy.places import store_places
 from vh5d.policy.units import format_size
 from vh5d.service.doctor.finding import Finding, quoted
+from vh5d.service.lock_reach import Reach, lock_reach
 from vh5d.service.sight import file_system, shared_file_system
 
 #: Less free space, in bytes and in parts, does not last; less inodes neither.
@@ -89,6 +90,11 @@ def stores(policy: Policy) -> Iterator[Finding]:
     for place in store_places(policy):
         there = _nearest(place)
         yield from _writing(f"stores in {place}", there)
+        locks = lock_reach(Path(os.path.realpath(there)))
+        if locks.reach is Reach.THIS_HOST:
+            message = f"locks do not keep other hosts out: {locks.reason}"
+            mend = "mount it with locks, or let only one host capture"
+            yield Finding(f"stores in {place}", "note", message, mend)
         yield from room(f"stores in {place}", there)
     if policy.store_group is not None:
         yield from _group(policy.store_group)
