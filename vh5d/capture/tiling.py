@@ -87,7 +87,9 @@ def tile(size: int, datasets: Sequence[Stored], pages: Encoding) -> Tiling:
         pools.append(np.full(len(each.extents), encodings.index(each.encoding)))
     chunk_offsets = _join(offsets)
     chunk_nbytes = _join(nbytes)
-    if len(chunk_offsets) and int((chunk_offsets + chunk_nbytes).max()) > size:
+    # Not by their sum: what a hostile file says of its chunks may go round.
+    room = np.uint64(size) - np.minimum(chunk_nbytes, np.uint64(size))
+    if (chunk_nbytes > size).any() or (chunk_offsets > room).any():
         msg = "a chunk lies past the end of the file"
         raise ValueError(msg)
     page_offsets, page_nbytes = _complement(size, chunk_offsets, chunk_nbytes)
