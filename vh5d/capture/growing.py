@@ -49,24 +49,25 @@ def scan_growing(source: WatchfulSource, options: CaptureOptions) -> Iterator[Sc
             said = error
             continue
         with file:
-            found = _look(file, options)
+            found = _look(source, file, options)
             # What cannot be read twice in the same way is not the writer's doing.
-            if isinstance(found, Parsed) and found.tree.problems in ([], said):
-                tiling = tile_chunks(list(found.stored.values()))
-                yield Scan(tiling, found, tuple(found.tree.problems), exact=False)
+            if isinstance(found, Scan) and list(found.problems) in ([], said):
+                yield found
                 return
-            said = found.tree.problems if isinstance(found, Parsed) else found
+            said = list(found.problems) if isinstance(found, Scan) else found
     raise SourceChangedError(
         f"{source.path}: cannot be read while it grows: {said}", hint="try again later"
     )
 
 
-def _look(file: h5py.File, options: CaptureOptions) -> Parsed | Exception:
+def _look(source: WatchfulSource, file: h5py.File, options: CaptureOptions) -> Scan | Exception:
     try:
         tree = walk(file.id)
-        return Parsed(file, tree, _stored(file, tree, options))
-    except H5PY_ERRORS as error:
+        stored = _stored(file, tree, options)
+        tiling = tile_chunks(source.file.stat().st_size, list(stored.values()))
+    except (*H5PY_ERRORS, ValueError) as error:
         return error
+    return Scan(tiling, Parsed(file, tree, stored), tuple(tree.problems), exact=False)
 
 
 def _stored(file: h5py.File, tree: SourceTree, options: CaptureOptions) -> dict[int, Stored]:

@@ -76,9 +76,10 @@ def _parse(source: WatchfulSource, file: h5py.File, options: CaptureOptions) -> 
     try:
         tree = walk(file.id)
         stored = stored_datasets(file, tree, options)
-        tiling = tile(source.size, list(stored.values()), page_encoding(options.compression))
-        if not options.exact:
-            tiling = tile_chunks(list(stored.values()))
+        if options.exact:
+            tiling = tile(source.size, list(stored.values()), page_encoding(options.compression))
+        else:
+            tiling = tile_chunks(source.size, list(stored.values()))
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         return _refused(source, error)
     source.check_at_rest()

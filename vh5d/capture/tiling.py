@@ -87,11 +87,7 @@ def tile(size: int, datasets: Sequence[Stored], pages: Encoding) -> Tiling:
         pools.append(np.full(len(each.extents), encodings.index(each.encoding)))
     chunk_offsets = _join(offsets)
     chunk_nbytes = _join(nbytes)
-    # Not by their sum: what a hostile file says of its chunks may go round.
-    room = np.uint64(size) - np.minimum(chunk_nbytes, np.uint64(size))
-    if (chunk_nbytes > size).any() or (chunk_offsets > room).any():
-        msg = "a chunk lies past the end of the file"
-        raise ValueError(msg)
+    _check_inside(size, chunk_offsets, chunk_nbytes)
     page_offsets, page_nbytes = _complement(size, chunk_offsets, chunk_nbytes)
     return _sorted(
         np.concatenate([chunk_offsets, page_offsets]),
@@ -103,13 +99,20 @@ def tile(size: int, datasets: Sequence[Stored], pages: Encoding) -> Tiling:
     )
 
 
-def tile_chunks(datasets: Sequence[Stored]) -> Tiling:
-    """Cut out the datasets' chunks, and nothing else of the file."""
+def tile_chunks(size: int, datasets: Sequence[Stored]) -> Tiling:
+    """Cut out the datasets' chunks, and nothing else of a file of `size` bytes.
+
+    Raises
+    ------
+    ValueError
+        When a chunk lies past the end of the file.
+    """
     encodings = tuple(dict.fromkeys(each.encoding for each in datasets))
     nbytes = [each.extents.nbytes for each in datasets]
     padded = [np.maximum(each.extents.nbytes, np.uint64(each.padded_to)) for each in datasets]
     pools = [np.full(len(each.extents), encodings.index(each.encoding)) for each in datasets]
     offsets = _join([each.extents.offsets for each in datasets])
+    _check_inside(size, offsets, _join(nbytes))
     kinds = np.concatenate([np.empty(0, np.int64), *pools])
     return _sorted(offsets, _join(nbytes), _join(padded), kinds, encodings, len(offsets))
 
@@ -134,6 +137,14 @@ def tile_like(known: Pieces | None, size: int, pages: Encoding) -> Tiling:
         encodings,
         0,
     )
+
+
+def _check_inside(size: int, offsets: NDArray[np.uint64], nbytes: NDArray[np.uint64]) -> None:
+    # Not by their sum: what a hostile file says of its chunks may go round.
+    room = np.uint64(size) - np.minimum(nbytes, np.uint64(size))
+    if (nbytes > size).any() or (offsets > room).any():
+        msg = "a chunk lies past the end of the file"
+        raise ValueError(msg)
 
 
 def _sorted(
