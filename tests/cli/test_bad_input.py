@@ -32,6 +32,16 @@ def unprivileged(tmp_path):
     return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
+@pytest.fixture
+def obedient():
+    """How to run as ourselves, but bound by permissions."""
+    if not AS_ROOT:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may do everything, and there is no setpriv to give that up")
+    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
 def may_run_here(prefix) -> bool:
     """Whether that user can run this interpreter and read the package at all."""
     done = subprocess.run(
@@ -160,6 +170,38 @@ def test_a_full_disk(vh5d, source, tmp_path):
         assert vh5d("verify", store).code == 0
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize("command", ["log", "show", "restore", "verify", "diff"])
+def test_a_store_that_may_not_be_read_is_not_taken_for_none(source, store, obedient, command):
+    store.chmod(0o000)
+    more = ["v1"] if command == "diff" else ["-o", "x.h5"] if command == "restore" else []
+    done = in_process([command, source, *more], cwd=source.parent, prefix=obedient)
+    assert done.code == 1
+    assert f"{store}: Permission denied" in done.line
+
+
+def test_verify_of_a_directory_does_not_pass_over_what_may_not_be_read(
+    source, store, tmp_path, vh5d, obedient
+):
+    shutil.copy(source, tmp_path / "other.h5")
+    assert vh5d("snapshot", "other.h5").code == 0
+    store.chmod(0o000)
+    done = in_process(["verify", tmp_path], cwd=tmp_path, prefix=obedient)
+    assert done.code == 1
+    assert f"{store}: Permission denied" in done.line
+    assert "other.h5: all is well" in done.out
+    (tmp_path / "closed").mkdir(mode=0o000)
+    done = in_process(["verify", "closed"], cwd=tmp_path, prefix=obedient)
+    assert done.code == 1
+    assert "closed: Permission denied" in done.line
+
+
+@pytest.mark.parametrize("command", ["log", "show", "restore", "diff"])
+def test_a_directory_is_told_from_a_file_without_versions(vh5d, tmp_path, command):
+    done = vh5d(command, tmp_path, *(["v1"] if command == "diff" else []))
+    assert done.code == 2
+    assert done.line == f"vh5d: {tmp_path}: is a directory; name a file in it, or a store"
 
 
 def test_no_permission_on_the_directory_of_the_store(source, tmp_path, unprivileged):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 
 def test_every_store_of_a_configuration_is_checked(vh5d, source, store, tmp_path):
     config = tmp_path / "vh5d.yaml"
@@ -24,3 +26,11 @@ def test_verify_wants_something_to_verify(vh5d):
     done = vh5d("verify")
     assert done.code == 2
     assert done.line == "vh5d: nothing to verify; name a FILE, or --config FILE"
+
+
+def test_several_stores_are_summed_up(vh5d, source, store, tmp_path):
+    shutil.copy(source, tmp_path / "other.h5")
+    assert vh5d("snapshot", "other.h5").code == 0
+    done = vh5d("verify", tmp_path)
+    assert done.code == 0
+    assert done.out.splitlines()[-1].startswith("2 stores: all is well: 3 versions, ")

@@ -119,7 +119,8 @@ def explain(error: VH5DError | OSError) -> str:
     if isinstance(error, VH5DError) or error.strerror is None:
         return str(error)
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return f"{where}{error.strerror}"
+    hint = "; give this user the right to it" if isinstance(error, PermissionError) else ""
+    return f"{where}{error.strerror}{hint}"
 
 
 def _explain(error: Exception) -> str:

@@ -50,7 +50,7 @@ def locate(file: str, store: str | None, told: Told) -> Located:
     StoreMissingError
         There is none.
     UsageError
-        No policy of the configuration means FILE.
+        No policy of the configuration means FILE, or it is a directory.
     """
     path = _absolute(file)
     if store is not None:
@@ -63,6 +63,8 @@ def locate(file: str, store: str | None, told: Told) -> Located:
     found = _beside(path)
     if found is None and is_theirs(path):
         return Located(None, path)  # commands that cannot use it say so
+    if found is None and path.is_dir():
+        raise UsageError(f"{path}: is a directory", hint="name a file in it, or a store")
     if found is None:
         what = "has no versions yet" if path.exists() else "does not exist, and has no versions"
         hint = f"`vh5d snapshot {file}` makes the first one, --store names a store elsewhere"
@@ -89,8 +91,12 @@ def locate_for_capture(file: str, store: str | None, told: Told) -> Located:
     return Located(path, chosen)
 
 
-def is_store(path: Path) -> bool:
-    """Whether a file is a store, going by its content; nothing is locked."""
+def is_store(path: Path, *, expected: bool = False) -> bool:
+    """Whether a file is a store, going by its content; nothing is locked.
+
+    One that may not be read is taken for a store where stores are `expected`, or in a ``.vh5d``:
+    whoever opens it says what is wrong.
+    """
     if not path.is_file():
         return False
     import h5py
@@ -109,7 +115,9 @@ def is_store(path: Path) -> bool:
                 return versions is not None and versions.attrs.get("format") == layout.FORMAT
     except (SourceError, OSError, RuntimeError, KeyError):
         # A damaged store is one, and so is what a crash left of it.
-        return journal_path(path).exists() or _looks_like_store(path)
+        if _looks_like_store(path) or journal_path(path).exists():
+            return True
+        return (expected or HOME in path.parts) and _hidden_from_us(path)
 
 
 def stores_below(directory: Path) -> Iterator[Path]:
@@ -119,12 +127,19 @@ def stores_below(directory: Path) -> Iterator[Path]:
     ------
     StoreMissingError
         There is none.
+    PermissionError
+        A directory may not be read; after all that can be seen.
     """
     found = False
-    for path in sorted(directory.rglob("*")):
-        if is_store(path):
-            found = True
-            yield path.absolute()
+    closed: list[OSError] = []
+    for above, directories, names in os.walk(directory, onerror=closed.append):
+        directories.sort()
+        for path in (Path(above, name) for name in sorted(names)):
+            if is_store(path):
+                found = True
+                yield path.absolute()
+    if closed:
+        raise closed[0]
     if not found:
         raise StoreMissingError(f"{directory}: there is no store in it", hint="check the path")
 
@@ -154,6 +169,12 @@ def _looks_like_store(path: Path) -> bool:
             return layout.ROOT.encode() in file.read(HEAD_NBYTES)
     except OSError:
         return False
+
+
+def _hidden_from_us(path: Path) -> bool:
+    """Whether a file that is no lock or journal may not be read."""
+    others = path.name.startswith(".") or path.name.endswith((".lock", "-journal"))
+    return not others and not os.access(path, os.R_OK)
 
 
 def source_of(store: Path, recorded: Path | None) -> Path | None:

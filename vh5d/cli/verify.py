@@ -58,6 +58,8 @@ def command(ctx: click.Context, files: tuple[str, ...], store: str | None) -> No
             click.echo(_as_text(result))
     if told.json:
         print_json(_as_json(results, failed=failed))
+    elif len(results) > 1:
+        click.echo(_in_all(results))
     if failed or not all(result.ok for result in results):
         ctx.exit(FAILED)
 
@@ -80,7 +82,8 @@ def _stores(files: tuple[str, ...], store: str | None, told: Told) -> Iterator[P
     if not files and config is not None:
         from vh5d.policy.places import files_of_stores
 
-        yield from filter(is_store, files_of_stores(config.policies))
+        files_there = files_of_stores(config.policies)
+        yield from (path for path in files_there if is_store(path, expected=True))
     for file in files:
         if store is None and Path(file).is_dir():
             yield from stores_below(Path(file))
@@ -113,6 +116,18 @@ def _as_text(result: VerifyResult) -> str:
     if result.unaffected:
         lines.append(f"  not affected: {', '.join(map(printable, result.unaffected))}")
     return "\n".join(lines)
+
+
+def _in_all(results: list[VerifyResult]) -> str:
+    from vh5d.policy.units import format_size
+
+    bad = [result for result in results if not result.ok]
+    found = f"problems in {counted(len(bad), 'store')}" if bad else "all is well"
+    return (
+        f"{counted(len(results), 'store')}: {found}: "
+        f"{counted(sum(result.versions for result in results), 'version')}, "
+        f"{format_size(sum(result.nbytes for result in results))}"
+    )
 
 
 def _line(problem: Problem) -> str:
