@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import h5py
@@ -202,6 +203,23 @@ def test_bytes_of_a_growing_file_are_never_kept(place):
         writer.add(1)
         with pytest.raises(SourceBusyError):
             capture(source, store, options=CaptureOptions(busy="swmr", parse=False))
+    assert not store.exists()
+
+
+def test_a_damaged_file_is_given_up_soon(place):
+    source, store = place
+    with SwmrWriter(source) as writer:
+        writer.add(3)
+        writer.kill()
+    content = bytearray(source.read_bytes())
+    for at in range(len(content)):
+        if content[at : at + 4] == b"OHDR":
+            content[at + 20] ^= 0xFF  # its checksum never comes right
+    source.write_bytes(content)
+    began = time.monotonic()
+    with pytest.raises(SourceChangedError, match="cannot be read while it grows"):
+        capture(source, store, options=SWMR)
+    assert time.monotonic() - began < 30  # HDF5 by itself would look again for years
     assert not store.exists()
 
 

@@ -36,6 +36,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "H5Oget_comment": (ctypes.c_ssize_t, _ID, _PTR, ctypes.c_size_t),
     "H5Oset_comment": (ctypes.c_int, _ID, ctypes.c_char_p),
     "H5Pclose": (ctypes.c_int, _ID),
+    "H5Pset_metadata_read_attempts": (ctypes.c_int, _ID, ctypes.c_uint),
     "H5Pencode2": (ctypes.c_int, _ID, _PTR, _PTR, _ID),
     "H5Pget_chunk_opts": (ctypes.c_int, _ID, _PTR),
     "H5Rcreate": (ctypes.c_int, _PTR, _ID, ctypes.c_char_p, ctypes.c_int, _ID),
@@ -210,3 +211,16 @@ def free_sections(file_id: Any) -> list[tuple[int, int]]:
     found = (ctypes.c_uint64 * (2 * count))()  # H5F_sect_info_t: addr, size
     count = _call("H5Fget_free_sections", file_id.id, _DEFAULT, count, ctypes.addressof(found))
     return [(found[2 * i], found[2 * i + 1]) for i in range(count)]
+
+
+def set_read_attempts(access: Any, attempts: int) -> None:
+    """Say how often HDF5 reads metadata again whose checksum is wrong, of a file opened for SWMR.
+
+    Parameters
+    ----------
+    access
+        h5py's PropFAID.
+    attempts
+        At least 1.
+    """
+    _call("H5Pset_metadata_read_attempts", access.id, attempts)
