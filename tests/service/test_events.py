@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 from tests.support.service import run_vh5d
 from vh5d.capture.capture import capture
 from vh5d.service import events
-from vh5d.service.catalog import Catalog, FileStat, State
+from vh5d.service.catalog import Catalog
 from vh5d.service.report import running_service
 from vh5d.service.retry import retry
+from vh5d.service.source import FileStat, State
 from vh5d.service.state import Description, describe, directory_for, hold
 
 STAT = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
@@ -50,9 +52,21 @@ def run(*arguments):
 
 
 def fail(catalog, path, error="no room", **how):
-    catalog.claim(path, "default", "change", "0123456789abcdef")
-    before = catalog.started(path, "default")
-    catalog.postponed(path, 60, error, state=State.FAILED, attempts=4, busy=0, before=before, **how)
+    catalog.claims.take(path, "default", "change", "0123456789abcdef")
+    before = catalog.captures.started(path, "default")
+    catalog.captures.postponed(
+        path, 60, error, state=State.FAILED, attempts=4, busy=0, before=before, **how
+    )
+
+
+def test_the_last_events_of_a_file_are_found_behind_many_of_others(known, redis_client):
+    known.tell("captured", Path("/rare.h5"))
+    for _ in range(events.BATCH + 1):
+        known.tell("captured", Path("/often.h5"))
+    found = events.last(redis_client, 1, lambda event: event["path"] == "/rare.h5")
+    assert [event["path"] for event in found] == ["/rare.h5"]
+    assert len(events.last(redis_client, events.BATCH + 2)) == events.BATCH + 2
+    assert events.last(redis_client, 0) == []
 
 
 def test_events_of_the_last_hour_and_no_older(known, redis_client):
@@ -84,7 +98,7 @@ def test_following_goes_on_when_the_broker_comes_back(known, redis_client, root)
 
 def test_the_command_shows_events_of_a_file(running, known):
     fail(known, running / "a.h5")
-    known.missing(running / "a.h5")
+    known.sightings.missing(running / "a.h5")
     known.tell("quota", running / "b.h5", policy="default", error="over it")
     code, output, _ = run("events", running, "--file", running / "a.h5")
     assert code == 0
@@ -115,26 +129,26 @@ def test_the_command_follows_until_ctrl_c(running, known):
 
 def test_what_was_given_up_is_tried_again(running, known):
     given_up, good, waiting = (running / name for name in ("up.h5", "good.h5", "waiting.h5"))
-    before = known.started(given_up, "default")
-    known.given_up(given_up, STAT, "bad", state=State.FAILED, before=before)
-    known.captured(good, STAT, state=State.CURRENT)
+    before = known.captures.started(given_up, "default")
+    known.captures.given_up(given_up, STAT, "bad", state=State.FAILED, before=before)
+    known.captures.captured(good, STAT, state=State.CURRENT)
     fail(known, waiting)
-    assert known.retries() == []
+    assert known.retries.due() == []
     code, output, _ = run("retry", "--all-failed")
     assert code == 0
     assert output.splitlines() == [
         f"{given_up}: failed, is tried again (bad)",
         f"{waiting}: failed, is tried again (no room)",
     ]
-    assert sorted(known.retries()) == [str(given_up), str(waiting)]
+    assert sorted(known.retries.due()) == [str(given_up), str(waiting)]
     assert known.source(waiting).attempts == 0
     assert [content["event"] for _, content in known.events()][-1] == "retry"
 
 
 def test_retrying_what_cannot_be_says_why(running, known, root):
-    known.claim(root / "queued.h5", "default", "change")
+    known.claims.take(root / "queued.h5", "default", "change")
     fail(known, root / "gone.h5")
-    known.missing(root / "gone.h5")
+    known.sightings.missing(root / "gone.h5")
     names = ["queued.h5", "gone.h5", "unknown.h5"]
     done = retry(known, [str(root / name) for name in names])
     assert [each["refused"] for each in done][:2] == ["it is queued already", "it is not there"]

@@ -11,8 +11,10 @@ from vh5d.cli.status_text import text
 from vh5d.errors import PolicyError, UsageError
 from vh5d.policy import default_config
 from vh5d.service import survey
-from vh5d.service.catalog import Catalog, FileStat, State
+from vh5d.service.catalog import Catalog
+from vh5d.service.notices import Notices
 from vh5d.service.report import MOST_RECENT, find_service, report
+from vh5d.service.source import FileStat, State
 from vh5d.service.state import Description, describe, directory_for, hold
 
 
@@ -62,7 +64,7 @@ def test_without_a_service_the_stores_tell(root):
 
 
 def test_a_running_service_is_found_by_its_directory(root, broker, catalog):
-    catalog.settling([(root / "a.h5", "default")])
+    catalog.sightings.settling([(root / "a.h5", "default")])
     held = run_at(directory_for(root), broker.url, root)
     found = report(find_service([root], None, None))
     held.release()
@@ -80,10 +82,27 @@ def test_the_only_running_service_needs_no_name(root, broker, catalog):
 def test_one_of_two_running_services_has_to_be_named(root, broker, tmp_path):
     (tmp_path / "other").mkdir()
     locks = [run_at(directory_for(path), broker.url, path) for path in (root, tmp_path / "other")]
-    with pytest.raises(UsageError, match="name a directory"):
+    with pytest.raises(UsageError, match=r"2 services run here, of .*; name a directory"):
         find_service([], None, None)
     for held in locks:
         held.release()
+
+
+def test_a_directory_that_went_away_is_shown_as_its_service_sees_it(root, broker):
+    held = run_at(directory_for(root), broker.url, root)
+    root.rmdir()
+    assert report(find_service([root], None, None))["running"] is True
+    held.release()
+    assert report(find_service([root], None, None))["sources"] == []
+
+
+def test_settings_that_were_refused_are_said_once(root, broker, redis_client):
+    Notices(redis_client).tell("/etc/vh5d.yaml", "line 3: no")
+    held = run_at(directory_for(root), broker.url, root)
+    lines = text(report(find_service([root], None, None))).splitlines()
+    held.release()
+    (said,) = [line for line in lines if "/etc/vh5d.yaml" in line]
+    assert said.endswith("the settings before are in force: line 3: no")
 
 
 def test_a_service_that_was_killed_does_not_run(root, tmp_path):
@@ -109,7 +128,7 @@ def test_how_well_roots_are_seen_is_shown(root, broker, redis_client):
     for at, host, health in ((-200, "a", "events"), (0, "a", "polling"), (-100, "b", "events")):
         catalog = Catalog(redis_client, lambda at=at: now + at)
         told = {"path": str(root), "health": health, "reason": None, "host": host}
-        catalog.tell_roots(f"{host}:{at}", [told])
+        catalog.sightings.tell_roots(f"{host}:{at}", [told])
     held = run_at(directory_for(root), broker.url, root)
     found = report(find_service([root], None, None))
     held.release()
@@ -124,8 +143,10 @@ def test_how_well_roots_are_seen_is_shown(root, broker, redis_client):
 def test_what_cannot_be_meant_is_refused(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         find_service([tmp_path / "nowhere"], None, None)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="empty: no service has had this state directory"):
         find_service([], None, tmp_path / "empty")
+    with pytest.raises(UsageError, match="no service runs here; name a directory"):
+        find_service([], None, None)
     with pytest.raises(PolicyError):
         find_service([], tmp_path / "none.yaml", None)
 
@@ -133,14 +154,14 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
 def test_each_policy_says_how_it_does(root, broker, redis_client):
     catalog = Catalog(redis_client)
     for name in ("good", "bad", "waiting"):
-        catalog.claim(root / name, "default", "change", name)
-    before = catalog.started(root / "good", "default")
+        catalog.claims.take(root / name, "default", "change", name)
+    before = catalog.captures.started(root / "good", "default")
     stat = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
-    catalog.captured(
+    catalog.captures.captured(
         root / "good", stat, state=State.CURRENT, before=before, changed=True, bytes_added=10
     )
-    before = catalog.started(root / "bad", "default")
-    catalog.postponed(
+    before = catalog.captures.started(root / "bad", "default")
+    catalog.captures.postponed(
         root / "bad", 60, "no room", state=State.FAILED, attempts=2, busy=0, before=before
     )
     held = run_at(directory_for(root), broker.url, root)
@@ -168,9 +189,9 @@ def test_of_many_files_those_that_need_attention_are_listed(
     monkeypatch.setattr(survey, "BATCH", 300)
     catalog = Catalog(redis_client)
     paths = [root / f"{number:04}.h5" for number in range(2000)]
-    catalog.settling([(path, "default") for path in paths])
-    catalog.postponed(paths[7], 60, "bad", state=State.FAILED, attempts=1, busy=0)
-    catalog.settling([(path, "default") for path in paths[100:]])
+    catalog.sightings.settling([(path, "default") for path in paths])
+    catalog.captures.postponed(paths[7], 60, "bad", state=State.FAILED, attempts=1, busy=0)
+    catalog.sightings.settling([(path, "default") for path in paths[100:]])
     held = run_at(directory_for(root), broker.url, root)
     found = report(find_service([root], None, None), everything=False)
     complete = report(find_service([root], None, None))

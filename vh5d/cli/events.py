@@ -40,6 +40,7 @@ _FRAME = {
     type=click.IntRange(min=0),
     default=50,
     show_default=True,
+    metavar="N",
     help="The last so many, without --since.",
 )
 @click.option("--file", "files", multiple=True, type=PATH, metavar="FILE", help="Only of this.")
@@ -68,12 +69,16 @@ def command(
     catalog = running_service(directories, told.config_file, told.state)
     # Links are kept: the file is known by this name.
     wanted = {catalog.shared(os.path.abspath(file)) for file in files}  # noqa: PTH100
+
+    def meant(event: dict[str, Any]) -> bool:
+        return not wanted or event.get("path") in wanted or event.get("to") in wanted
+
     try:
         start = events.end(catalog.client)
         if since is not None:
             found: Any = events.since(catalog.client, _seconds(since))
         else:
-            found = events.last(catalog.client, count)
+            found = events.last(catalog.client, count, meant)
         found = list(found)
     except RedisError as error:
         raise BrokerError(f"the broker does not answer: {error}") from error
@@ -82,9 +87,8 @@ def command(
     coming = events.follow(catalog.client, start, time.sleep) if follow else ()
     try:
         for event in chain(found, coming):
-            if wanted and event.get("path") not in wanted and event.get("to") not in wanted:
-                continue
-            print_json(event) if told.json else click.echo(_line(event))
+            if meant(event):
+                print_json(event) if told.json else click.echo(_line(event))
     except KeyboardInterrupt:
         return
 

@@ -21,11 +21,6 @@ def text(found: dict[str, Any]) -> str:
         where = f" on {root['host']}" if len(hosts) > 1 else ""
         why = f" ({root['reason']})" if root["reason"] else ""
         lines.append(f"{printable(root['path'])}{where}: {root['health']}{printable(why)}")
-    for refused in found.get("refused", ()):
-        lines.append(
-            f"{printable(refused['file'])} was changed and is not followed on {refused['host']}: "
-            f"{printable(refused['reason'])}"
-        )
     lines += _members(found)
     lines += _queues(found)
     if not found["running"]:
@@ -72,8 +67,8 @@ def _policy(policy: dict[str, Any]) -> list[str]:
 def _members(found: dict[str, Any]) -> list[str]:
     """Return what is wrong with the processes of a service that runs."""
     lines = [
-        f"{printable(each['file'])} is refused on {each['host']}, the settings before are in force:"
-        f" {printable(each['reason'])}"
+        f"{printable(each['file'])} was changed and is refused on {each['host']}, "
+        f"the settings before are in force: {printable(each['reason'])}"
         for each in found.get("refused", ())
     ]
     members = [*found.get("watchers", ()), *found.get("workers", ())]

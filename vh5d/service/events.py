@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import redis
 
-from vh5d.service.catalog import PREFIX
+from vh5d.service.records import PREFIX
 
 STREAM = PREFIX + "events"
 #: Milliseconds that one wait for the next event lasts; events that are read at once.
@@ -33,10 +34,20 @@ def since(client: redis.Redis, seconds: float) -> Iterator[dict[str, Any]]:
         start = f"({entries[-1][0]}"
 
 
-def last(client: redis.Redis, count: int) -> list[dict[str, Any]]:
-    """The last events, oldest first."""
-    entries: Any = client.xrevrange(STREAM, count=count)
-    return [_readable(entry) for entry in reversed(entries)]
+def last(
+    client: redis.Redis, count: int, wanted: Callable[[dict[str, Any]], bool] = lambda _: True
+) -> list[dict[str, Any]]:
+    """The last `count` events that are `wanted`, oldest first."""
+    found: list[dict[str, Any]] = []
+    before = "+"
+    while len(found) < count:
+        entries: Any = client.xrevrange(STREAM, max=before, count=BATCH)
+        events = map(_readable, entries)
+        found += islice(filter(wanted, events), count - len(found))
+        if len(entries) < BATCH:
+            break
+        before = f"({entries[-1][0]}"
+    return found[::-1]
 
 
 def follow(

@@ -14,11 +14,13 @@ import redis
 from vh5d.errors import ServiceError, StoreError, UsageError
 from vh5d.policy import Config, Policy, default_config, load_config
 from vh5d.service import outbox, statistics
-from vh5d.service.catalog import Catalog, Source, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.notices import refusals
 from vh5d.service.quota import Quota
 from vh5d.service.rescan import walk
 from vh5d.service.sight import Sight
+from vh5d.service.source import Source
 from vh5d.service.state import (
     Description,
     description_of,
@@ -89,7 +91,7 @@ def find_service(directories: Sequence[Path], config: Path | None, state: Path |
     description = description_of(found) if found is not None else None
     if directories:
         missing = next((each for each in directories if not each.exists()), None)
-        if missing is not None:
+        if missing is not None and description is None:
             raise UsageError(f"{missing} does not exist", hint="name a watched directory")
         settings = default_config([directory.absolute() for directory in directories])
         if found is not None and description is not None and description.config:
@@ -97,7 +99,7 @@ def find_service(directories: Sequence[Path], config: Path | None, state: Path |
     elif found is not None and description is not None:
         settings = _settings_of(description, found)
     else:
-        raise UsageError("no service to show", hint="name a directory, --config or --state")
+        raise _unclear(state)
     return Service(settings, _broker_of(found) if found is not None else None)
 
 
@@ -166,7 +168,7 @@ def _of_running(config: Config, broker: str, everything: bool) -> dict[str, Any]
     return {
         "at": _utc(now.timestamp()),
         "broker": "answers",
-        "roots": seen_roots(catalog.roots(), now.timestamp()),
+        "roots": seen_roots(catalog.sightings.roots(), now.timestamp()),
         "refused": refusals(catalog.client),
         "policies": [_policy(policy, catalog, found, now) for policy in config.policies],
         "states": dict(found.states),
@@ -297,6 +299,24 @@ def _state_of(directories: Sequence[Path]) -> Path | None:
         if wanted <= watched and is_running(state):
             return state
     return directory_for(directories[0])
+
+
+def _unclear(state: Path | None) -> UsageError:
+    """Why it cannot be told which service is meant."""
+    if state is not None:
+        return UsageError(f"{state}: no service has had this state directory", hint="check --state")
+    running = [state for state in known_states() if is_running(state)]
+    watched = [
+        ", ".join(description.watch)
+        for description in map(description_of, running)
+        if description is not None
+    ]
+    if len(watched) > 1:
+        return UsageError(
+            f"{len(watched)} services run here, of {'; of '.join(watched)}",
+            hint="name a directory, --config or --state",
+        )
+    return UsageError("no service runs here", hint="name a directory, --config or --state")
 
 
 def _state_above(files: Sequence[str]) -> Path | None:
