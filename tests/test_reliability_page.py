@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vh5d.policy import Policy
-from vh5d.service import address, canary, catalog, observer, supervisor, watcher
+from vh5d.service import address, canary, observer, supervisor, watcher
 from vh5d.service.observer import HABITS
 
 ROOT = Path(__file__).parents[1]
@@ -81,4 +81,3 @@ def test_the_other_times_of_watching():
     assert f"every {policy.poll_interval:g} s or `poll_interval`" in said
     assert f"{supervisor.WATCHER_SILENT:g} s if it hangs" in said
     assert canary.Habits() == HABITS
-    assert catalog.REDIS_TIMEOUT == address.REDIS_TIMEOUT

@@ -38,7 +38,8 @@ from tests.support.truth import Truth, Written
 from tests.support.waiting import wait_for
 from vh5d.service.address import connect
 from vh5d.service.broker import server_program
-from vh5d.service.catalog import Catalog, State
+from vh5d.service.catalog import Catalog
+from vh5d.service.source import State
 
 PASSWORD = "of three hosts"
 #: Roles by host; the last one calls the directory otherwise.

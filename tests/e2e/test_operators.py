@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
-from vh5d.service.catalog import Catalog, FileStat, State, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
+from vh5d.service.source import FileStat, State
 from vh5d.service.state import description_of
 
 
@@ -69,7 +71,7 @@ def test_metrics_are_served_and_what_was_given_up_is_tried_again(data, make_up):
 
     assert 'vh5d_captures_total{outcome="version",policy="test"} 1.0' in told()
     catalog = Catalog(connect(description_of(up.state).broker))
-    catalog.given_up(path, FileStat.of(path.stat()), "bad", state=State.FAILED)
+    catalog.captures.given_up(path, FileStat.of(path.stat()), "bad", state=State.FAILED)
     assert 'vh5d_sources{policy="test",state="failed"} 1.0' in told()
     process = run_vh5d("retry", path, "--state", up.state)
     output, errors = process.communicate(timeout=60)

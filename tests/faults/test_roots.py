@@ -27,7 +27,10 @@ from vh5d.service.watcher import Watcher
 
 
 def health(up: Up) -> dict[str, str]:
-    return {root["path"].split("/")[-1]: root["health"] for root in Catalog(client_of(up)).roots()}
+    return {
+        root["path"].split("/")[-1]: root["health"]
+        for root in Catalog(client_of(up)).sightings.roots()
+    }
 
 
 def states(up: Up) -> dict[str, str]:
@@ -210,11 +213,15 @@ def test_where_events_never_arrive_files_are_found_all_the_same(watch, tmp_path,
         watcher, asked, catalog = watch(root, habits=habits)
         watcher._observer._revive_at = time.monotonic() + 3600  # it would have a queue
         wait_for(lambda: watcher._observer.identity(root), "the watch")
-    wait_for(lambda: [each["health"] for each in catalog.roots()] == ["blind"], "the notice")
+    wait_for(
+        lambda: [each["health"] for each in catalog.sightings.roots()] == ["blind"], "the notice"
+    )
     write_h5py(root / "a.h5")
     wait_for(lambda: root / "a.h5" in asked, "the file")
     watcher._observer._revive_at = 0.0
-    wait_for(lambda: [each["health"] for each in catalog.roots()] == ["events"], "the recovery")
+    wait_for(
+        lambda: [each["health"] for each in catalog.sightings.roots()] == ["events"], "the recovery"
+    )
 
 
 def test_an_overflow_loses_nothing(watch, tmp_path):
@@ -236,7 +243,7 @@ def test_a_directory_that_may_not_be_read_is_no_deletion(tmp_path):
     code = (
         "import os, sys; from pathlib import Path;"
         "from vh5d.service.presence import is_absent, was_deleted;"
-        "from vh5d.service.catalog import Source;"
+        "from vh5d.service.source import Source;"
         "os.setuid(65534);"
         "path = Path(sys.argv[1]); root = path.parent.parent; found = root.stat();"
         "before = Source(str(path), device=found.st_dev, root_inode=found.st_ino);"

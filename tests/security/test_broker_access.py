@@ -20,8 +20,8 @@ from tests.support.waiting import wait_for
 from vh5d.cli.group import complain
 from vh5d.errors import ServiceError
 from vh5d.policy.secrets import without_passwords
+from vh5d.service.address import connect
 from vh5d.service.broker import Broker
-from vh5d.service.catalog import connect
 from vh5d.service.state import Description, describe, private_directory
 from vh5d.service.tasks import make_app
 

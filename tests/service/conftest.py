@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from vh5d.service.address import connect
 from vh5d.service.broker import Broker
-from vh5d.service.catalog import Catalog, connect
+from vh5d.service.catalog import Catalog
 
 
 @pytest.fixture(scope="session")

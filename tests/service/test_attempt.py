@@ -15,7 +15,7 @@ from vh5d.capture.restore import restore
 from vh5d.policy import Policy
 from vh5d.service import attempt as attempt_module
 from vh5d.service.attempt import MOST_ATTEMPTS, MOST_UNPARSED, Attempt
-from vh5d.service.catalog import FileStat, State
+from vh5d.service.source import FileStat, State
 from vh5d.store.reader import open_store
 
 
@@ -53,7 +53,7 @@ def test_a_file_becomes_a_version_and_is_current(attempt, policy, catalog, sourc
     assert (known.state, known.version, known.kept_as) == ("current", "v1", "tree")
     assert known.stat == FileStat.of(source.stat())
     assert versions(policy, source) == ["v1"]
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
 
 
 def test_a_second_delivery_makes_no_second_version(attempt, policy, catalog, source):
@@ -96,7 +96,7 @@ def test_an_emptied_file_keeps_its_history(attempt, policy, catalog, source):
     os.truncate(source, 0)
     assert attempt(source, "p") is State.EMPTIED
     assert versions(policy, source) == ["v1"]
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
 
 
 def test_a_truncated_file_is_looked_at_again_and_then_kept_by_bytes(
@@ -106,11 +106,11 @@ def test_a_truncated_file_is_looked_at_again_and_then_kept_by_bytes(
     assert attempt(source, "p") is State.SETTLING
     assert not policy.store_for(source).exists()
     clock.now += 60
-    assert catalog.retries() == [str(source)]
+    assert catalog.retries.due() == [str(source)]
     assert attempt(source, "p") is State.UNREADABLE
     known = catalog.source(source)
     assert (known.version, known.kept_as) == ("v1", "bytes")
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
 
 
 def test_a_file_that_somebody_writes_waits_without_being_blamed(attempt, catalog, source, clock):
@@ -131,7 +131,7 @@ def test_a_file_that_is_written_for_too_long_is_tried_all_the_same(attempt, cata
     with h5py.File(source, "a") as file:
         file.attrs["open"] = 1
         file.flush()
-        catalog.claim(source, "p", "max_wait")
+        catalog.claims.take(source, "p", "max_wait")
         assert attempt(source, "p") is State.CURRENT
 
 
@@ -163,15 +163,15 @@ def test_a_broken_store_is_given_up_after_a_few_attempts(attempt, policy, catalo
     known = catalog.source(source)
     assert known.stat == FileStat.of(source.stat()), "a look at the disk leaves it alone"
     assert known.next_try is None
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
     assert str(store) in known.error
     assert store.read_bytes() == b"not a store"
 
 
 def end_workers(catalog, source, times):
     for _ in range(times):
-        catalog.started(source, "p")
-        catalog.cut_short(source, "signal 11 (SIGSEGV)")
+        catalog.captures.started(source, "p")
+        catalog.captures.cut_short(source, "signal 11 (SIGSEGV)")
 
 
 def test_a_file_that_ended_its_worker_a_few_times_is_kept_by_bytes(
@@ -205,7 +205,7 @@ def test_a_file_whose_writer_crashed_is_unclean_and_kept_by_bytes(
     known = catalog.source(source)
     assert (known.version, known.kept_as) == ("v1", "bytes")
     assert "h5clear" in known.error
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
     assert source.read_bytes() == before
     restore(policy.store_for(source), "v1", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == before
@@ -214,7 +214,7 @@ def test_a_file_whose_writer_crashed_is_unclean_and_kept_by_bytes(
 def test_an_unclean_file_stays_so_when_the_catalog_is_filled_anew(attempt, policy, catalog, source):
     leave_open(source)
     capture(source, policy.store_for(source))
-    catalog.claim(source, "p", "rescan")
+    catalog.claims.take(source, "p", "rescan")
     assert attempt(source, "p") is State.UNCLEAN
     assert catalog.source(source).version == "v1"
 
@@ -285,7 +285,7 @@ def test_a_full_disk_is_never_given_up(attempt, catalog, source, monkeypatch):
 
 def test_an_empty_catalog_is_filled_from_the_store(attempt, policy, catalog, source):
     capture(source, policy.store_for(source))
-    catalog.claim(source, "p", "rescan")
+    catalog.claims.take(source, "p", "rescan")
     before = policy.store_for(source).stat()
     assert attempt(source, "p") is State.CURRENT
     assert catalog.source(source).version == "v1"
@@ -295,7 +295,7 @@ def test_an_empty_catalog_is_filled_from_the_store(attempt, policy, catalog, sou
 def test_a_change_missed_while_the_service_was_down_is_captured(attempt, policy, catalog, source):
     capture(source, policy.store_for(source))
     write(source, 11)
-    catalog.claim(source, "p", "rescan")
+    catalog.claims.take(source, "p", "rescan")
     assert attempt(source, "p") is State.CURRENT
     assert versions(policy, source) == ["v1", "v2"]
 
@@ -305,7 +305,7 @@ def test_a_renamed_file_takes_its_store_along(attempt, policy, catalog, source):
     old_store = policy.store_for(source)
     new = source.with_name("b.h5")
     source.rename(new)
-    catalog.moved(source, new, "p")
+    catalog.sightings.moved(source, new, "p")
     write(new)
     assert attempt(new, "p") is State.CURRENT
     assert versions(policy, new) == ["v1", "v2"]
@@ -318,7 +318,7 @@ def test_a_rename_never_takes_the_place_of_a_store(attempt, policy, catalog, sou
     attempt(source, "p")
     attempt(new, "p")
     source.rename(new)
-    catalog.moved(source, new, "p")
+    catalog.sightings.moved(source, new, "p")
     attempt(new, "p")
     assert versions(policy, new) == ["v1", "v2"]
     assert versions(policy, source) == ["v1"], "the old name's history stays"
@@ -330,7 +330,7 @@ def test_a_name_that_is_used_again_keeps_its_history(attempt, policy, catalog, s
     new = source.with_name("b.h5")
     source.rename(new)
     write(source)
-    catalog.moved(source, new, "p")
+    catalog.sightings.moved(source, new, "p")
     attempt(new, "p")
     attempt(source, "p")
     assert versions(policy, new) == ["v1"]

@@ -12,8 +12,8 @@ import pytest
 from tests.support.waiting import wait_for
 from vh5d.errors import BrokerError
 from vh5d.service import broker as broker_module
+from vh5d.service.address import connect
 from vh5d.service.broker import LONGEST_SOCKET_PATH, Broker, ping, socket_path
-from vh5d.service.catalog import connect
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from vh5d.service.catalog import CHANGE, PREFIX, RETRY, Catalog
+from vh5d.service.catalog import Catalog
+from vh5d.service.records import PREFIX
+from vh5d.service.source import CHANGE, RETRY
 from vh5d.service.tasks import Queue, make_app
 
 
@@ -22,7 +24,7 @@ def ask(broker, redis_client, tmp_path):
         (key,) = redis_client.keys(f"{PREFIX}captures*")
         message = json.loads(redis_client.lpop(key))
         assert len(json.loads(base64.b64decode(message["body"]))[0]) == 2, "a path and a policy"
-        catalog.started(tmp_path / "a.h5", "p")
+        catalog.captures.started(tmp_path / "a.h5", "p")
         return message["headers"]["id"]
 
     return ask

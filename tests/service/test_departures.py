@@ -9,7 +9,7 @@ import pytest
 
 from vh5d.policy import Policy
 from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import FileStat, State
+from vh5d.service.source import FileStat, State
 from vh5d.store.reader import open_store
 
 
@@ -83,7 +83,7 @@ def test_a_second_name_of_a_file_has_its_own_history(attempt, policies, tmp_path
 
 def test_a_move_that_is_seen_is_told_at_once(attempt, policies, catalog, moved):
     old, new = moved
-    catalog.moved(old, new, "archive")
+    catalog.sightings.moved(old, new, "archive")
     assert catalog.source(old).moved_to == str(new)
     attempt(new, "archive")
     assert names(policies["archive"].store_for(new)) == ["v1"]
@@ -94,7 +94,7 @@ def test_another_file_with_its_inode_is_another_file(attempt, policies, catalog,
     attempt(old, "detector")
     stat = new.stat()
     os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    assert catalog.name_of(FileStat.of(new.stat())) is None
+    assert catalog.sightings.name_of(FileStat.of(new.stat())) is None
     attempt(new, "archive")
     assert policies["detector"].store_for(old).exists()
     assert catalog.source(old).gone == "deleted"

@@ -11,8 +11,8 @@ from vh5d.capture.restore import restore
 from vh5d.capture.together import restore_companions
 from vh5d.policy import Config, Policy
 from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import State
 from vh5d.service.rescan import look
+from vh5d.service.source import State
 from vh5d.store.compact import compact
 from vh5d.store.companions import read_companions
 from vh5d.store.layout import VERSIONS
@@ -137,7 +137,7 @@ def test_a_change_of_one_is_a_change_of_what_leads_to_it(attempt, policy, catalo
     assert count(policy, master) == 1
     part(root, 1, 2.0)
     assert attempt(root / "parts/1.h5", "p") is State.CURRENT
-    assert catalog.retries() == [str(master)]
+    assert catalog.retries.due() == [str(master)]
     attempt(master, "p")
     assert count(policy, master) == 2
     assert followed(policy, master)["parts/1.h5"] == "v2"
@@ -153,7 +153,7 @@ def test_a_file_that_no_policy_means_is_seen_by_the_next_look(
     assert master not in known
     (root / "raw.bin").write_bytes(np.arange(100.0)[::-1].tobytes())
     assert master in {path for path, _ in look(catalog, config).changed}
-    catalog.claim(master, "p", "rescan")
+    catalog.claims.take(master, "p", "rescan")
     attempt(master, "p")
     assert followed(policy, master)["raw.bin"] == "v2"
     assert master not in {path for path, _ in look(catalog, config).changed}

@@ -14,9 +14,10 @@ from tests.support.waiting import wait_for
 from vh5d.capture.options import utc_now
 from vh5d.policy import Config, Policy
 from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import SWMR, Catalog, State
+from vh5d.service.catalog import Catalog
 from vh5d.service.growing import Growing
 from vh5d.service.signals import StopRequests
+from vh5d.service.source import SWMR, State
 from vh5d.service.watcher import Watcher
 from vh5d.store.layout import VERSIONS
 from vh5d.store.reader import open_store
@@ -86,11 +87,11 @@ def test_a_growing_file_is_captured_and_its_end_is_exact(attempt, policy, catalo
     path = root / "scan.h5"
     with SwmrWriter(path) as writer:
         writer.add(3)
-        catalog.claim(path, "p", SWMR)
+        catalog.claims.take(path, "p", SWMR)
         assert attempt(path, "p") is State.GROWING
         assert catalog.source(path).error is None
         writer.close()
-    catalog.claim(path, "p", SWMR)  # asked for before it was closed
+    catalog.claims.take(path, "p", SWMR)  # asked for before it was closed
     assert attempt(path, "p") is State.CURRENT
     assert versions(policy, path) == [("v1", "swmr", "content"), ("v2", "swmr", "tree")]
 
@@ -99,12 +100,12 @@ def test_a_state_that_was_seen_growing_is_not_taken_for_the_whole(attempt, polic
     path = root / "scan.h5"
     with SwmrWriter(path) as writer:
         writer.add(3)
-        catalog.claim(path, "p", SWMR)
+        catalog.claims.take(path, "p", SWMR)
         attempt(path, "p")
         before = path.stat()
         writer.kill()
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    catalog.claim(path, "p", "rescan")
+    catalog.claims.take(path, "p", "rescan")
     assert attempt(path, "p") is State.UNCLEAN
     assert [kept_as for _, _, kept_as in versions(policy, path)] == ["content", "bytes"]
 
@@ -201,7 +202,7 @@ def test_a_change_within_the_least_interval_is_captured_at_its_end(policy, catal
     assert "younger than 1m" in known.error
     clock.now += 21
     now[0] += timedelta(seconds=1)
-    assert catalog.retries() == [str(path)]
+    assert catalog.retries.due() == [str(path)]
     assert attempt(path, "p") is State.CURRENT
     with h5py.File(policy.store_for(path), "r") as file:
         assert file[VERSIONS]["v2/x"][()] == 2
@@ -225,7 +226,7 @@ def test_growing_versions_are_whole(attempt, policy, catalog, root):
     with SwmrWriter(path, pause=0.001) as writer:
         writer.tell("run")
         for _ in range(3):
-            catalog.claim(path, "p", SWMR)
+            catalog.claims.take(path, "p", SWMR)
             assert attempt(path, "p") is State.GROWING
         writer.close()
     with h5py.File(policy.store_for(path), "r") as file:
@@ -246,7 +247,7 @@ def test_a_file_that_is_too_large_is_said_and_captured_when_it_is_not(policy, ca
     attempt = Attempt({"p": small}, catalog, random=lambda: 0.0)
     assert attempt(path, "p") is State.TOO_LARGE
     assert "limits.file_size" in catalog.source(path).error
-    assert catalog.retries() == []
+    assert catalog.retries.due() == []
     assert not policy.store_for(path).exists()
     with h5py.File(path, "w") as file:
         file["x"] = 1

@@ -18,9 +18,11 @@ from vh5d.errors import ServiceError
 from vh5d.policy import load_config
 from vh5d.service import herald as herald_module
 from vh5d.service import notifications, outbox, program
-from vh5d.service.catalog import Catalog, FileStat, State, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.herald import Herald, deliver, group_of, letters
 from vh5d.service.outbox import MOST_ATTEMPTS, Letter, Outbox
+from vh5d.service.source import FileStat, State
 
 STAT = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
 A = Path("/d/a.h5")
@@ -98,16 +100,18 @@ def groups(client):
 
 
 def capture(catalog, path=A, *, changed=True, state=State.CURRENT, **known):
-    catalog.claim(path, "p", "change", "0123456789abcdef")
-    before = catalog.started(path, "p")
+    catalog.claims.take(path, "p", "change", "0123456789abcdef")
+    before = catalog.captures.started(path, "p")
     known = {"version": "v1", "bytes_added": 10, "store": "/d/.vh5d/a.h5", **known}
-    catalog.captured(path, STAT, state=state, before=before, changed=changed, **known)
+    catalog.captures.captured(path, STAT, state=state, before=before, changed=changed, **known)
 
 
 def fail(catalog, path=A, error="no room"):
-    catalog.claim(path, "p", "change", "0123456789abcdef")
-    before = catalog.started(path, "p")
-    catalog.postponed(path, 60, error, state=State.FAILED, attempts=1, busy=0, before=before)
+    catalog.claims.take(path, "p", "change", "0123456789abcdef")
+    before = catalog.captures.started(path, "p")
+    catalog.captures.postponed(
+        path, 60, error, state=State.FAILED, attempts=1, busy=0, before=before
+    )
 
 
 def test_a_hook_is_told_of_a_version(configure, script, notes, run, catalog, monkeypatch):

@@ -10,8 +10,10 @@ import redis
 
 from tests.support.waiting import wait_for
 from vh5d.service import keeper as keeper_module
-from vh5d.service.catalog import Catalog, State, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.keeper import Keeper
+from vh5d.service.source import State
 
 A = Path("/d/a.h5")
 
@@ -38,17 +40,17 @@ def test_what_could_not_be_told_is_told_when_the_broker_is_there(
 ):
     """The socket is a link that is made later."""
     link = tmp_path / "late.sock"
-    catalog.started(A, "p")
+    catalog.captures.started(A, "p")
     keeper = keep(Catalog(connect(f"unix://{link}")))
     tried = threading.Event()
 
     def word(late):
         tried.set()
-        late.cut_short(A, "died")
+        late.captures.cut_short(A, "died")
 
     keeper.tell(word)
     redis_client.hset("vh5d:unacked", "tag", "a message")
-    keeper.tell(lambda late: late.acknowledge("tag"))
+    keeper.tell(lambda late: late.recovery.acknowledge("tag"))
     assert tried.wait(10)
     assert catalog.source(A).state is State.CAPTURING
     link.symlink_to(broker.socket)
@@ -57,11 +59,11 @@ def test_what_could_not_be_told_is_told_when_the_broker_is_there(
 
 
 def test_leases_of_captures_at_work_are_renewed(keep, catalog, redis_client):
-    catalog.started(A, "p")
+    catalog.captures.started(A, "p")
     redis_client.zadd("vh5d:retry", {str(A): 1})
     keeper = keep(catalog)
     keeper.began("task", A)
-    wait_for(lambda: catalog.retries() == [], "the renewal")
+    wait_for(lambda: catalog.retries.due() == [], "the renewal")
     keeper.ended("task")
     wait_for(lambda: not keeper._work, "its end")
 

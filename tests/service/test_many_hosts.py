@@ -14,10 +14,15 @@ import redis
 from vh5d.policy.model import Policy
 from vh5d.policy.path_maps import PathMaps
 from vh5d.service import places, queues
+from vh5d.service.address import connect
 from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import LEASE, PREFIX, UNSEEN, Catalog, FileStat, State, connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.clock import LOOK_PAUSE, BrokerClock
+from vh5d.service.records import PREFIX
+from vh5d.service.recovery import UNSEEN
+from vh5d.service.retries import LEASE
 from vh5d.service.roster import KEPT, LOST_AFTER
+from vh5d.service.source import FileStat, State
 from vh5d.service.tasks import Queue, make_app
 
 A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
@@ -43,30 +48,30 @@ def test_messages_are_counted_by_queue_whatever_their_priority(broker, catalog, 
 def test_what_is_lost_is_found_though_another_queue_is_full(broker, catalog, redis_client, clock):
     """Nobody may be working on the other one."""
     Queue(make_app(broker.url), catalog).put(B, "p", "change", queue="slow")
-    assert catalog.claim(A, "p", "change", queue="fast")
+    assert catalog.claims.take(A, "p", "change", queue="fast")
     clock.now += UNSEEN + 1
-    assert catalog.recover_lost() == 1
-    assert catalog.retries() == [str(A)]
-    assert catalog.claim(A, "p", "retry", queue="fast")
+    assert catalog.recovery.of_messages() == 1
+    assert catalog.retries.due() == [str(A)]
+    assert catalog.claims.take(A, "p", "retry", queue="fast")
 
 
 def test_a_file_whose_queue_became_another_is_begun_all_the_same(catalog, clock):
-    catalog.claim(A, "p", "change", queue="old")
-    catalog.started(A, "p")
-    catalog.captured(A, STAT, state=State.CURRENT)
+    catalog.claims.take(A, "p", "change", queue="old")
+    catalog.captures.started(A, "p")
+    catalog.captures.captured(A, STAT, state=State.CURRENT)
     clock.now += LEASE
-    assert catalog.recover_lost() == 0
-    assert catalog.claim(A, "p", "change", queue="old")
+    assert catalog.recovery.of_messages() == 0
+    assert catalog.claims.take(A, "p", "change", queue="old")
 
 
 def test_a_queue_that_is_restarted_asks_for_all_of_all_queues(broker, catalog):
     queue = Queue(make_app(broker.url), catalog)
     queue.put(A, "p", "change", queue="one", priority="low")
     queue.put(B, "p", "change")
-    catalog.started(C, "p")
-    catalog.restart_queue()
+    catalog.captures.started(C, "p")
+    catalog.recovery.restart_queue()
     assert catalog.queue() == {"waiting": 0, "running": 0}
-    assert catalog.retries() == [str(each) for each in (A, B, C)]
+    assert catalog.retries.due() == [str(each) for each in (A, B, C)]
 
 
 # Places.
@@ -74,70 +79,70 @@ def test_a_queue_that_is_restarted_asks_for_all_of_all_queues(broker, catalog):
 
 def test_no_more_are_at_work_than_there_are_places(catalog):
     for path in (A, B):
-        assert catalog.take_place(path, "p", 2)
-    assert not catalog.take_place(C, "p", 2)
-    assert catalog.take_place(C, "other", 2), "of another policy"
-    assert catalog.retries() == []
-    catalog.leave_place(A, "p", 2)
-    assert catalog.retries() == [str(C)], "it is called"
-    assert catalog.take_place(C, "p", 2)
+        assert catalog.captures.take_place(path, "p", 2)
+    assert not catalog.captures.take_place(C, "p", 2)
+    assert catalog.captures.take_place(C, "other", 2), "of another policy"
+    assert catalog.retries.due() == []
+    catalog.captures.leave_place(A, "p", 2)
+    assert catalog.retries.due() == [str(C)], "it is called"
+    assert catalog.captures.take_place(C, "p", 2)
     assert places.stood(catalog.client, "p") == (2, 0)
 
 
 def test_a_file_that_is_at_work_has_one_place(catalog):
     """Else the first of two captures that ends would give away the other's."""
-    assert catalog.take_place(A, "p", 2)
-    assert not catalog.take_place(A, "p", 2)
-    catalog.leave_place(A, "p", 2)
-    assert catalog.retries() == [str(A)]
-    assert catalog.take_place(A, "p", 2)
+    assert catalog.captures.take_place(A, "p", 2)
+    assert not catalog.captures.take_place(A, "p", 2)
+    catalog.captures.leave_place(A, "p", 2)
+    assert catalog.retries.due() == [str(A)]
+    assert catalog.captures.take_place(A, "p", 2)
 
 
 def test_who_stands_in_line_may_be_asked_for_again(catalog):
-    catalog.take_place(A, "p", 1)
-    assert catalog.claim(B, "p", "change")
-    assert not catalog.take_place(B, "p", 1)
-    assert catalog.claim(B, "p", "change"), "its place in the queue is free"
-    assert not catalog.take_place(B, "p", 1)
+    catalog.captures.take_place(A, "p", 1)
+    assert catalog.claims.take(B, "p", "change")
+    assert not catalog.captures.take_place(B, "p", 1)
+    assert catalog.claims.take(B, "p", "change"), "its place in the queue is free"
+    assert not catalog.captures.take_place(B, "p", 1)
     assert places.stood(catalog.client, "p") == (1, 1)
 
 
 def test_who_was_called_in_vain_keeps_its_turn(catalog, clock):
-    catalog.take_place(A, "p", 1)
+    catalog.captures.take_place(A, "p", 1)
     for path in (B, C):
         clock.now += 1
-        catalog.claim(path, "p", "change")
-        assert not catalog.take_place(path, "p", 1)
-    catalog.leave_place(A, "p", 1)
-    assert sorted(catalog.retries()) == [str(B), str(C)], "both are called"
+        catalog.claims.take(path, "p", "change")
+        assert not catalog.captures.take_place(path, "p", 1)
+    catalog.captures.leave_place(A, "p", 1)
+    assert sorted(catalog.retries.due()) == [str(B), str(C)], "both are called"
     clock.now += 1
-    assert catalog.take_place(A, "p", 1), "somebody was quicker"
+    assert catalog.captures.take_place(A, "p", 1), "somebody was quicker"
     for path in (C, B):
         clock.now += 1
-        catalog.claim(path, "p", "retry")
-        assert not catalog.take_place(path, "p", 1)
+        catalog.claims.take(path, "p", "retry")
+        assert not catalog.captures.take_place(path, "p", 1)
     line = catalog.client.zrange(f"{PREFIX}line:p", 0, -1)
     assert line == [str(B), str(C)]
 
 
 def test_a_place_whose_host_died_is_free_again(catalog, clock):
-    assert catalog.take_place(A, "p", 1)
+    assert catalog.captures.take_place(A, "p", 1)
     clock.now += LEASE - 1
-    catalog.started(A, "p")
-    catalog.renew([A])
+    catalog.captures.started(A, "p")
+    catalog.captures.renew([A])
     clock.now += LEASE - 1
-    assert not catalog.take_place(B, "p", 1), "renewed"
+    assert not catalog.captures.take_place(B, "p", 1), "renewed"
     clock.now += 2
-    assert catalog.take_place(B, "p", 1)
+    assert catalog.captures.take_place(B, "p", 1)
 
 
 def test_a_capture_that_died_leaves_its_place(catalog):
-    catalog.take_place(A, "p", 1)
-    catalog.started(A, "p")
-    catalog.take_place(B, "p", 1)
-    catalog.cut_short(A, "died")
-    assert catalog.retries() == [str(B)]
-    assert catalog.take_place(B, "p", 1)
+    catalog.captures.take_place(A, "p", 1)
+    catalog.captures.started(A, "p")
+    catalog.captures.take_place(B, "p", 1)
+    catalog.captures.cut_short(A, "died")
+    assert catalog.retries.due() == [str(B)]
+    assert catalog.captures.take_place(B, "p", 1)
 
 
 # The roster.
@@ -149,31 +154,31 @@ def test_who_is_there_says_so_until_it_leaves(catalog, clock):
     (worker,) = catalog.roster.members("workers")
     assert (worker["name"], worker["host"], worker["lost"]) == ("w1", "h", False)
     assert worker["silent"] == LOST_AFTER - 1
-    assert catalog.recover_from_dead() == []
+    assert catalog.recovery.of_workers() == []
     catalog.roster.leave("workers", "w1")
     assert catalog.roster.members("workers") == []
 
 
 def test_what_a_lost_worker_had_is_tried_again_once_and_soon(catalog, redis_client, clock):
     """A was at work, B was waiting in it: neither message would come back for hours."""
-    catalog.claim(A, "p", "change")
-    catalog.claim(B, "p", "change")
-    catalog.started(A, "p")
+    catalog.claims.take(A, "p", "change")
+    catalog.claims.take(B, "p", "change")
+    catalog.captures.started(A, "p")
     redis_client.hset(f"{PREFIX}unacked", mapping={"1": "a", "2": "b", "3": "another's"})
     held = {"1": str(A), "2": str(B)}
     catalog.roster.tell("workers", "w1", {"host": "h", "held": held})
     clock.now += LOST_AFTER + 1
     assert LOST_AFTER < LEASE
-    assert catalog.recover_from_dead() == ["w1"]
-    assert catalog.recover_from_dead() == [], "somebody else had seen it"
+    assert catalog.recovery.of_workers() == ["w1"]
+    assert catalog.recovery.of_workers() == [], "somebody else had seen it"
     assert catalog.queue()["running"] == 1
     assert catalog.source(A).error == "its worker was lost, on h"
     clock.now += 1
-    assert sorted(catalog.retries()) == [str(A), str(B)]
-    assert catalog.claim(B, "p", "retry")
+    assert sorted(catalog.retries.due()) == [str(A), str(B)]
+    assert catalog.claims.take(B, "p", "retry")
     assert [member["lost"] for member in catalog.roster.members("workers")] == [True]
     clock.now += KEPT
-    catalog.recover_from_dead()
+    catalog.recovery.of_workers()
     assert catalog.roster.members("workers") == []
 
 
@@ -190,17 +195,17 @@ def test_what_a_lost_worker_took_in_its_last_moment_is_tried_again(broker, catal
     catalog._clock.now += LOST_AFTER + 1
     redis_client.zincrby(f"{queues.UNACKED}_index", LOST_AFTER + 1, "3")
     catalog.roster.tell("workers", "alive", {"host": "h", "held": {"2": str(B)}})
-    assert catalog.recover_from_dead() == ["dead"]
-    assert catalog.retries() == [str(A)]
+    assert catalog.recovery.of_workers() == ["dead"]
+    assert catalog.retries.due() == [str(A)]
     assert set(redis_client.hkeys(queues.UNACKED)) == {"2", "3"}
-    assert catalog.claim(A, "p", "retry")
+    assert catalog.claims.take(A, "p", "retry")
 
 
 def test_a_worker_that_was_cut_off_and_is_lost_again_is_seen_to_again(catalog, clock):
     for _ in range(2):
         catalog.roster.tell("workers", "w1", {"host": "h", "held": {}})
         clock.now += LOST_AFTER + 1
-        assert catalog.recover_from_dead() == ["w1"]
+        assert catalog.recovery.of_workers() == ["w1"]
 
 
 # One clock, several names.
@@ -238,19 +243,19 @@ def test_hosts_that_call_a_directory_otherwise_mean_the_same_file(redis_client, 
     here = Catalog(redis_client, clock, PathMaps([("/ifs/data", "/mnt/instrument")]))
     there = Catalog(redis_client, clock)
     local, name = Path("/ifs/data/a.h5"), Path("/mnt/instrument/a.h5")
-    here.settling([(local, "p")])
-    assert here.claim(local, "p", "change")
-    assert not there.claim(name, "p", "change")
-    there.started(name, "p")
-    there.captured(name, STAT, state=State.CURRENT, store="/mnt/instrument/.vh5d/a.h5")
+    here.sightings.settling([(local, "p")])
+    assert here.claims.take(local, "p", "change")
+    assert not there.claims.take(name, "p", "change")
+    there.captures.started(name, "p")
+    there.captures.captured(name, STAT, state=State.CURRENT, store="/mnt/instrument/.vh5d/a.h5")
     assert (there.paths(), here.paths()) == ([str(name)], [str(local)])
     assert here.source(local).store == "/ifs/data/.vh5d/a.h5"
     assert [each.path for each in here.sources()] == [str(local)]
-    here.moved(local, Path("/ifs/data/b.h5"), "p")
+    here.sightings.moved(local, Path("/ifs/data/b.h5"), "p")
     assert there.source("/mnt/instrument/b.h5").moved_from == str(name)
-    there.postponed(name, 0, "busy", state=State.FAILED, attempts=1, busy=0)
-    assert here.retries() == [str(local)]
-    there.retry_now(name, "p")
+    there.captures.postponed(name, 0, "busy", state=State.FAILED, attempts=1, busy=0)
+    assert here.retries.due() == [str(local)]
+    there.retries.at_request(name, "p")
     assert {event["path"] for _, event in here.events()} == {"/mnt/instrument/a.h5"}
 
 

@@ -17,7 +17,8 @@ from tests.service.test_herald import capture, fail
 from vh5d.errors import ServiceError
 from vh5d.policy import Config, Policy
 from vh5d.service import metrics, outbox
-from vh5d.service.catalog import Catalog, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.metrics import Exporter, exposition
 from vh5d.service.quota import Quota
 
@@ -49,8 +50,10 @@ def test_what_was_counted_is_told(catalog, config):
     capture(catalog, Path("/d/a.h5"), bytes_added=10, seconds=0.2)
     capture(catalog, Path("/d/b.h5"), changed=False, seconds=0.02)
     fail(catalog, Path("/d/c.h5"))
-    catalog.claim(Path("/d/e.h5"), "p", "change")
-    catalog.tell_roots("h:1", [{"path": "/d", "health": "gone", "reason": None, "host": "h"}])
+    catalog.claims.take(Path("/d/e.h5"), "p", "change")
+    catalog.sightings.tell_roots(
+        "h:1", [{"path": "/d", "health": "gone", "reason": None, "host": "h"}]
+    )
     found = read(exposition(catalog, lambda: config))
     p = ("policy", "p")
     assert found["vh5d_captures_total", ("outcome", "version"), p] == 1
@@ -106,7 +109,9 @@ def test_an_address_that_is_taken_keeps_nobody_from_going_on(catalog, config):
 def names(catalog, config, redis_client):
     """Of all that is ever told."""
     capture(catalog, seconds=0.1)
-    catalog.tell_roots("h:1", [{"path": "/d", "health": "gone", "reason": None, "host": "h"}])
+    catalog.sightings.tell_roots(
+        "h:1", [{"path": "/d", "health": "gone", "reason": None, "host": "h"}]
+    )
     Quota(redis_client, catalog.now).used(config.policies[0], fresh=True)
     catalog.roster.tell("workers", "h:2", {"host": "h"})
     box, letter = outbox.Outbox(redis_client), outbox.Letter("1", "p", "notify", "failed")

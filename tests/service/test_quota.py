@@ -13,10 +13,10 @@ from vh5d.errors import QuotaError, StoreBusyError
 from vh5d.policy import Policy
 from vh5d.service import quota as module
 from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import State
 from vh5d.service.maintenance import Round
 from vh5d.service.percent import PATIENCE, PAUSE, Percent
 from vh5d.service.quota import ASK_PAUSE, BEGIN_TIMEOUT, FRESH, Quota, decide, measure
+from vh5d.service.source import State
 from vh5d.service.upkeep import Record
 from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
@@ -202,7 +202,7 @@ class TestDecisions:
 
 def test_long_captures_tell_how_far_they_are(catalog, clock, tmp_path):
     path = tmp_path / "a.h5"
-    catalog.started(path, "p")
+    catalog.captures.started(path, "p")
     time = [100.0]
     percent = Percent(catalog, path, clock=lambda: time[0])
     percent(10, 100)
@@ -215,7 +215,7 @@ def test_long_captures_tell_how_far_they_are(catalog, clock, tmp_path):
     time[0] += PAUSE
     percent(0, 0)
     assert catalog.source(path).progress == 0.0
-    catalog.started(path, "p")
+    catalog.captures.started(path, "p")
     assert catalog.source(path).progress is None
 
 
@@ -228,7 +228,7 @@ def test_a_broker_that_is_away_ends_no_capture(catalog, tmp_path, monkeypatch):
         calls.append(1)
         raise redis.ConnectionError("away")
 
-    monkeypatch.setattr(catalog, "progress", away)
+    monkeypatch.setattr(catalog.captures, "progress", away)
     percent = Percent(catalog, tmp_path / "a.h5", clock=iter([0.0, 10.0, 20.0, 30.0]).__next__)
     percent(1, 2)
     percent(2, 2)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from vh5d.policy import Config, Policy
-from vh5d.service.catalog import FileStat, State
 from vh5d.service.rescan import look
+from vh5d.service.source import FileStat, State
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def put(path, content=b"x"):
 
 
 def capture(catalog, path):
-    catalog.started(path, "p")
-    catalog.captured(path, FileStat.of(path.stat()), state=State.CURRENT, version="v1")
+    catalog.captures.started(path, "p")
+    catalog.captures.captured(path, FileStat.of(path.stat()), state=State.CURRENT, version="v1")
 
 
 def names(findings):
@@ -75,10 +75,10 @@ def test_a_file_that_differs_is_found(root, config, catalog, how):
 
 def test_what_is_on_its_way_is_left_alone(root, config, catalog):
     queued, running, failed = (put(root / f"{name}.h5") for name in "abc")
-    catalog.claim(queued, "p", "change")
-    catalog.started(running, "p")
-    catalog.started(failed, "p")
-    catalog.postponed(failed, 60, "busy", state=State.FAILED, attempts=1, busy=0)
+    catalog.claims.take(queued, "p", "change")
+    catalog.captures.started(running, "p")
+    catalog.captures.started(failed, "p")
+    catalog.captures.postponed(failed, 60, "busy", state=State.FAILED, attempts=1, busy=0)
     assert look(catalog, config).changed == []
 
 
@@ -87,13 +87,13 @@ def test_a_file_that_is_called_settling_for_ever_is_found(root, config, catalog)
     path = put(root / "a.h5")
     capture(catalog, path)
     assert look(catalog, config).changed == []
-    catalog.settling([(path, "p")])
+    catalog.sightings.settling([(path, "p")])
     assert names(look(catalog, config)) == ["a.h5"]
 
 
 def test_a_file_that_was_given_up_is_left_alone_until_it_changes(root, config, catalog):
     path = put(root / "a.h5")
-    catalog.given_up(path, FileStat.of(path.stat()), "bad", state=State.FAILED)
+    catalog.captures.given_up(path, FileStat.of(path.stat()), "bad", state=State.FAILED)
     assert look(catalog, config).changed == []
     path.write_bytes(b"something else")
     assert names(look(catalog, config)) == ["a.h5"]
@@ -104,7 +104,7 @@ def test_a_deleted_file_is_gone(root, config, catalog):
     capture(catalog, path)
     path.unlink()
     assert look(catalog, config).gone == [path]
-    catalog.missing(path)
+    catalog.sightings.missing(path)
     assert look(catalog, config).gone == []
 
 
@@ -112,7 +112,7 @@ def test_a_missing_file_that_is_back_unchanged_is_found(root, config, catalog):
     path = put(root / "a.h5")
     capture(catalog, path)
     path.rename(root / "away.txt")
-    catalog.missing(path)
+    catalog.sightings.missing(path)
     (root / "away.txt").rename(path)
     assert names(look(catalog, config)) == ["a.h5"]
 
@@ -130,9 +130,9 @@ def test_a_deleted_directory_takes_its_files_with_it(root, config, catalog):
 def test_a_share_that_is_not_mounted_is_no_deletion(root, config, catalog):
     path = put(root / "a.h5")
     stat = FileStat.of(path.stat())
-    catalog.started(path, "p")
+    catalog.captures.started(path, "p")
     elsewhere = FileStat(stat.size, stat.mtime_ns, stat.inode, stat.device + 1)
-    catalog.captured(path, elsewhere, state=State.CURRENT)
+    catalog.captures.captured(path, elsewhere, state=State.CURRENT)
     path.unlink()
     assert look(catalog, config).gone == []
 

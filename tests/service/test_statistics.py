@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vh5d.service import statistics
-from vh5d.service.catalog import FileStat, State
+from vh5d.service.source import FileStat, State
 
 A = Path("/d/a.h5")
 STAT = FileStat(size=1000, mtime_ns=20, inode=30, device=40)
@@ -22,10 +22,10 @@ def read(client, now=NOON):
 @pytest.fixture
 def make(catalog, clock):
     def make(*, changed=True, wait=0.5, path=A):
-        catalog.claim(path, "p", "change", "c1")
+        catalog.claims.take(path, "p", "change", "c1")
         clock.now += wait
-        before = catalog.started(path, "p")
-        catalog.captured(
+        before = catalog.captures.started(path, "p")
+        catalog.captures.captured(
             path,
             STAT,
             state=State.CURRENT,
@@ -53,10 +53,12 @@ def test_a_version_is_counted_with_its_bytes_and_how_late_it_was(make, redis_cli
 
 
 def test_an_attempt_that_fails_makes_the_version_after_it_late(make, catalog, redis_client, clock):
-    catalog.claim(A, "p", "change", "c1")
+    catalog.claims.take(A, "p", "change", "c1")
     clock.now += 1
-    before = catalog.started(A, "p")
-    catalog.postponed(A, 3, "busy", state=State.SETTLING, attempts=0, busy=1, before=before)
+    before = catalog.captures.started(A, "p")
+    catalog.captures.postponed(
+        A, 3, "busy", state=State.SETTLING, attempts=0, busy=1, before=before
+    )
     clock.now += 3
     make(wait=0.5)
     assert read(redis_client).lags == (4.5,)
@@ -66,15 +68,15 @@ def test_an_attempt_that_fails_makes_the_version_after_it_late(make, catalog, re
 
 
 def test_a_change_during_the_capture_is_measured_by_itself(catalog, redis_client, clock):
-    catalog.claim(A, "p", "change", "c1")
-    first = catalog.started(A, "p")
+    catalog.claims.take(A, "p", "change", "c1")
+    first = catalog.captures.started(A, "p")
     clock.now += 1
-    assert catalog.claim(A, "p", "change", "c2")
+    assert catalog.claims.take(A, "p", "change", "c2")
     clock.now += 1
-    catalog.captured(A, STAT, state=State.CURRENT, before=first, changed=True)
+    catalog.captures.captured(A, STAT, state=State.CURRENT, before=first, changed=True)
     clock.now += 5
-    second = catalog.started(A, "p")
-    catalog.captured(A, STAT, state=State.CURRENT, before=second, changed=True)
+    second = catalog.captures.started(A, "p")
+    catalog.captures.captured(A, STAT, state=State.CURRENT, before=second, changed=True)
     assert read(redis_client).lags == (6.0, 2.0)
     assert [content["capture"] for _, content in catalog.events()] == ["c1", "c2"]
 

@@ -12,8 +12,11 @@ import redis
 from tests.support.waiting import wait_for
 from vh5d.errors import BrokerError
 from vh5d.policy import Config, Policy
-from vh5d.service.catalog import BATCH, PREFIX, Catalog, FileStat, State, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
+from vh5d.service.records import BATCH, PREFIX
 from vh5d.service.signals import StopRequests
+from vh5d.service.source import FileStat, State
 from vh5d.service.watcher import Watcher
 
 
@@ -78,7 +81,9 @@ def test_what_was_there_before_is_asked_for(root, run):
 def test_what_is_captured_already_is_not_asked_for(root, run, redis_client):
     write(root / "a.h5")
     catalog = Catalog(redis_client)
-    catalog.captured(root / "a.h5", FileStat.of((root / "a.h5").stat()), state=State.CURRENT)
+    catalog.captures.captured(
+        root / "a.h5", FileStat.of((root / "a.h5").stat()), state=State.CURRENT
+    )
     _, asked, _ = run()
     write(root / "b.h5")
     wait_for(lambda: "b.h5" in asked.names(), "the new file")
@@ -165,7 +170,7 @@ def test_a_directory_that_was_deleted_is_noted(root, run):
     write(root / "sub" / "a.h5")
     wait_for(lambda: "a.h5" in asked.names(), "the file")
     path = root / "sub" / "a.h5"
-    catalog.captured(path, FileStat.of(path.stat()), state=State.CURRENT)
+    catalog.captures.captured(path, FileStat.of(path.stat()), state=State.CURRENT)
     (root / "sub").rename(root.parent / "away")
     wait_for(lambda: catalog.source(path).state is State.MISSING, "its end")
     shutil.rmtree(root.parent / "away")
@@ -175,8 +180,8 @@ def test_what_a_worker_put_off_is_asked_for_in_time(root, run):
     _, asked, catalog = run()
     write(root / "a.h5")
     wait_for(lambda: asked.captures, "the first capture")
-    catalog.started(root / "a.h5", "p")
-    catalog.postponed(root / "a.h5", 0.2, "busy", state=State.SETTLING, attempts=0, busy=1)
+    catalog.captures.started(root / "a.h5", "p")
+    catalog.captures.postponed(root / "a.h5", 0.2, "busy", state=State.SETTLING, attempts=0, busy=1)
     wait_for(lambda: ("a.h5", "p", "retry") in asked.captures, "the second")
 
 
@@ -208,7 +213,9 @@ def test_retries_of_another_host_that_is_down_do_not_stand_in_the_way(root, run,
     catalog = Catalog(redis_client)
     write(root / "a.h5")
     stat = FileStat.of((root / "a.h5").stat())
-    catalog.captured(root / "a.h5", stat, state=State.CURRENT)  # a look finds nothing to do
+    catalog.captures.captured(
+        root / "a.h5", stat, state=State.CURRENT
+    )  # a look finds nothing to do
     redis_client.zadd(f"{PREFIX}retry", {str(root / "a.h5"): 2.0})
     _, asked, _ = run()
     wait_for(lambda: asked.captures == [("a.h5", "p", "retry")], "ours")

@@ -90,7 +90,7 @@ def successor_of(
     """What is to take over from a role that runs by itself when its configuration changes."""
     if reading is None:
         return None
-    from vh5d.service.catalog import connect
+    from vh5d.service.address import connect
     from vh5d.service.notices import Notices
     from vh5d.service.successor import Successor
 

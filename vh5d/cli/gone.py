@@ -11,7 +11,7 @@ from vh5d.errors import VH5DError
 
 if TYPE_CHECKING:
     from vh5d.cli.options import Told
-    from vh5d.service.catalog import Source
+    from vh5d.service.source import Source
 
 
 def departure(source: Path | None, told: Told) -> dict[str, Any] | None:

@@ -50,7 +50,8 @@ def command(
     your own. Without a service, `vh5d prune --by-policy` does the same.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, surroundings_of
-    from vh5d.service.catalog import Catalog, connect
+    from vh5d.service.address import connect
+    from vh5d.service.catalog import Catalog
     from vh5d.service.maintenance import Round
     from vh5d.service.signals import StopRequests
     from vh5d.service.upkeep import last_night

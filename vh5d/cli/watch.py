@@ -34,7 +34,8 @@ def command(
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
     from vh5d.service import metrics
-    from vh5d.service.catalog import Catalog, connect
+    from vh5d.service.address import connect
+    from vh5d.service.catalog import Catalog
     from vh5d.service.herald import Herald
     from vh5d.service.notify import Notifier
     from vh5d.service.pulse import LifeSigns

@@ -28,22 +28,13 @@ from vh5d.policy import Policy
 from vh5d.policy.units import format_duration, format_size
 from vh5d.service import followers
 from vh5d.service.asked import capture_options
-from vh5d.service.catalog import (
-    CHANGE,
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    MAX_WAIT,
-    RESCAN,
-    SWMR,
-    Catalog,
-    FileStat,
-    Source,
-    State,
-)
+from vh5d.service.catalog import Catalog
 from vh5d.service.follow import follow_rename
 from vh5d.service.percent import Percent
 from vh5d.service.presence import identity, is_absent, was_deleted
 from vh5d.service.quota import RETRY_PAUSE, Quota
+from vh5d.service.retries import FIRST_PAUSE, LONGEST_PAUSE
+from vh5d.service.source import CHANGE, MAX_WAIT, RESCAN, SWMR, FileStat, Source, State
 from vh5d.store.reader import open_store
 from vh5d.store.versions import VersionInfo
 
@@ -121,28 +112,28 @@ class Attempt:
         root = policy.root_of(path) if policy is not None and meant else None
         if policy is None or root is None:
             log.error("refused: outside the policy", path=str(path), policy=policy_name)
-            self.catalog.refused(path)
+            self.catalog.claims.refused(path)
             return None
         most = policy.limits.concurrency
         if most is None:
             return self._attempt(path, policy, root)
-        if not self.catalog.take_place(path, policy.name, most):
+        if not self.catalog.captures.take_place(path, policy.name, most):
             log.info("waits for a place", path=str(path), policy=policy.name, concurrency=most)
             return State.SETTLING
         try:
             return self._attempt(path, policy, root)
         finally:
-            self.catalog.leave_place(path, policy.name, most)
+            self.catalog.captures.leave_place(path, policy.name, most)
 
     def _attempt(self, path: Path, policy: Policy, root: Path) -> State:
-        before = self.catalog.started(path, policy.name)
+        before = self.catalog.captures.started(path, policy.name)
         log.info("begun", path=str(path), policy=policy.name, attempts=before.attempts)
         try:
             return self._capture(path, policy, root, before)
         except SourceMissingError as error:
             if is_absent(path) and not was_deleted(path, root, before):
                 return self._postpone_passing(path, policy, before, error)
-            self.catalog.missing(path)
+            self.catalog.sightings.missing(path)
             log.info("missing", path=str(path))
             return State.MISSING
         except _PASSING as error:
@@ -225,7 +216,7 @@ class Attempt:
         if isinstance(follow, followers.Follower):
             known["follows"] = follow.states
             followers.remember(self.catalog, path, follow.states)
-        self.catalog.captured(
+        self.catalog.captures.captured(
             path,
             case.stat,
             state=state,
@@ -259,13 +250,13 @@ class Attempt:
         moved_from = case.before.moved_from
         source = Path(moved_from) if moved_from is not None else None
         if source is None and not case.store.exists():
-            source = self.catalog.name_of(case.stat)
+            source = self.catalog.sightings.name_of(case.stat)
         if source is None:
             return
         own = [case.policy, *self.policies.values()]
         before = next((policy for policy in own if policy.matches(source)), None)
         if before is not None and follow_rename(case.policy, source, case.path, before=before):
-            self.catalog.went(source, case.path)
+            self.catalog.sightings.went(source, case.path)
 
     def _last_version(self, case: _Case) -> VersionInfo | None:
         if not case.store.exists():
@@ -277,7 +268,7 @@ class Attempt:
         """Leave a change to the end of the interval in which there is a version already."""
         error = f"the last version is younger than {format_duration(case.policy.min_interval)}"
         log.info("not now", path=str(case.path), reason=error)
-        self.catalog.postponed(
+        self.catalog.captures.postponed(
             case.path,
             seconds,
             error,
@@ -294,7 +285,7 @@ class Attempt:
         if not policy.store_for(path).exists():
             return self._give_up(path, root, before, stat, "empty", state=State.UNREADABLE)
         log.info("emptied", path=str(path))
-        self.catalog.given_up(
+        self.catalog.captures.given_up(
             path,
             stat,
             "emptied; its versions are there",
@@ -306,7 +297,7 @@ class Attempt:
 
     def _tell_known(self, case: _Case, last: VersionInfo) -> State:
         state = case.state(last.kept_as)
-        self.catalog.captured(
+        self.catalog.captures.captured(
             case.path,
             case.stat,
             state=state,
@@ -330,7 +321,7 @@ class Attempt:
         state: State = State.FAILED,
     ) -> State:
         log.error("given up until it changes", path=str(path), error=error)
-        self.catalog.given_up(
+        self.catalog.captures.given_up(
             path, stat, error, state=state, root_inode=_inode(root), before=before
         )
         return state
@@ -341,7 +332,7 @@ class Attempt:
         busy = before.busy + 1
         pause = min(policy.settle * 2 ** min(busy - 1, 8), LONGEST_PAUSE, policy.max_wait)
         log.info("not now", path=str(path), reason=str(error))
-        self.catalog.postponed(
+        self.catalog.captures.postponed(
             path,
             pause * (1 + self.random() / 4),
             str(error),
@@ -355,7 +346,7 @@ class Attempt:
     def _refuse(self, path: Path, before: Source, error: QuotaError) -> State:
         """Leave a file alone until there is room, which is no fault of its own."""
         log.error("refused", path=str(path), error=str(error))
-        self.catalog.postponed(
+        self.catalog.captures.postponed(
             path,
             RETRY_PAUSE * (1 + self.random() / 4),
             str(error),
@@ -375,7 +366,7 @@ class Attempt:
             return self._give_up(path, root, before, _stat(path), str(error), state)
         pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 16), LONGEST_PAUSE)
         log.warning("failed", path=str(path), error=str(error), attempts=attempts)
-        self.catalog.postponed(
+        self.catalog.captures.postponed(
             path,
             pause * (1 + self.random()) / 2,
             str(error),

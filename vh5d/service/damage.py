@@ -7,7 +7,8 @@ from pathlib import Path
 import redis
 
 from vh5d.errors import BrokerError, ServiceError
-from vh5d.service.catalog import Catalog, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.report import Service
 
 

@@ -8,12 +8,11 @@ inode, size and time of modification.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
-if TYPE_CHECKING:
-    from vh5d.service.catalog import FileStat
+from vh5d.service.source import FileStat
 
 #: Seconds that a file is remembered after its last capture.
 KEPT = 180 * 24 * 3600

@@ -114,8 +114,7 @@ def remember(catalog: Catalog, source: Path, states: list[FileState]) -> None:
 def call(catalog: Catalog, path: Path) -> None:
     """Have the files captured that lead to one which has a new version."""
     leading: Any = catalog.client.smembers(_key(catalog, path))
-    for name in leading:
-        catalog.retry_soon(name)
+    catalog.retries.soon(map(str, leading))
 
 
 def changed(source: Path, states: list[FileState] | None) -> bool:

@@ -26,9 +26,10 @@ from vh5d.policy import Config, Policy
 from vh5d.policy.notifications import Kind
 from vh5d.policy.units import format_duration
 from vh5d.service import notifications, program, statistics
-from vh5d.service.catalog import PREFIX, Catalog
+from vh5d.service.catalog import Catalog
 from vh5d.service.events import STREAM
 from vh5d.service.outbox import Letter, Outbox
+from vh5d.service.records import PREFIX
 
 #: Threads that send: a server that does not answer keeps one of them.
 SENDERS = 4

@@ -16,7 +16,9 @@ from typing import Any
 import redis
 import structlog
 
-from vh5d.service.catalog import LEASE, REDIS_TIMEOUT, Catalog
+from vh5d.service.address import REDIS_TIMEOUT
+from vh5d.service.catalog import Catalog
+from vh5d.service.retries import LEASE
 from vh5d.service.roster import BEAT, identity
 
 Word = Callable[[Catalog], None]
@@ -128,7 +130,7 @@ class Keeper:
         if now - self._beat_at < PAUSE:
             return
         self._beat_at, self._changed = now, False
-        self._catalog.renew(list(self._work.values()))
+        self._catalog.captures.renew(list(self._work.values()))
         at_work = [
             {"path": self._catalog.shared(path), "seconds": round(now - since, 3)}
             for path, since in list(self._since.items())

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from vh5d.policy.units import format_size
 from vh5d.service import logs
-from vh5d.service.catalog import State
+from vh5d.service.source import State
 
 #: Versions and messages that the live view keeps in sight.
 VERSIONS_SHOWN = 12

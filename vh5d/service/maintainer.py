@@ -19,7 +19,8 @@ import structlog
 
 from vh5d.policy import Config, Reading
 from vh5d.policy.places import is_here
-from vh5d.service.catalog import Catalog, connect
+from vh5d.service.address import connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.children import BROKER_VARIABLE
 from vh5d.service.handover import VARIABLE, hand_over
 from vh5d.service.process import end, spawn

@@ -27,11 +27,12 @@ import vh5d
 from vh5d.errors import ServiceError
 from vh5d.policy import Config
 from vh5d.service import outbox, statistics
-from vh5d.service.catalog import Catalog, State
+from vh5d.service.catalog import Catalog
 from vh5d.service.quota import Quota
 from vh5d.service.report import seen_roots
 from vh5d.service.roster import Kind
 from vh5d.service.sight import Sight
+from vh5d.service.source import State
 from vh5d.service.statistics import BOUNDS, Figures, Histogram
 from vh5d.service.survey import Survey, survey
 
@@ -177,7 +178,7 @@ def _roots(catalog: Catalog, now: float) -> Metric:
         "How a watched directory is seen: 1 for what holds.",
         labels=("root", "host", "sight"),
     )
-    for root in seen_roots(catalog.roots(), now):
+    for root in seen_roots(catalog.sightings.roots(), now):
         for sight in Sight:
             roots.add_metric((root["path"], root["host"], str(sight)), root["health"] == sight)
     return roots

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from vh5d.service.catalog import PREFIX
+from vh5d.service.records import PREFIX
 
 #: Seconds that a notice outlives its last repetition, and seconds between two.
 KEPT = 180

@@ -42,7 +42,7 @@ class Percent:
         if self._next is None or self._clock() < self._next:
             return
         try:
-            self._catalog.progress(self._path, round(100 * done / max(total, 1), 1))
+            self._catalog.captures.progress(self._path, round(100 * done / max(total, 1), 1))
         except redis.RedisError as error:
             log.debug("not told", error=str(error))
             self._next = None

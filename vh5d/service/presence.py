@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vh5d.service.catalog import Source
+from vh5d.service.source import Source
 
 Identity = tuple[int, int]
 """Device and inode."""

@@ -17,8 +17,10 @@ from pathlib import Path
 from vh5d.policy import Config
 from vh5d.policy.match import WatchedDirectory
 from vh5d.service import followers
-from vh5d.service.catalog import LONGEST_PAUSE, Catalog, FileStat, Source, State
+from vh5d.service.catalog import Catalog
 from vh5d.service.presence import identity, was_deleted
+from vh5d.service.retries import LONGEST_PAUSE
+from vh5d.service.source import FileStat, Source, State
 
 BATCH = 500
 

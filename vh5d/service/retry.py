@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vh5d.service.catalog import Catalog, Source, State
+from vh5d.service.catalog import Catalog
 from vh5d.service.presence import is_absent
+from vh5d.service.source import Source, State
 from vh5d.service.survey import survey
 
 
@@ -35,7 +36,7 @@ def _failed(source: Source) -> bool:
 def _again(catalog: Catalog, source: Source) -> dict[str, Any]:
     refused = _refusal(source)
     if refused is None:
-        catalog.retry_now(Path(source.path), source.policy)
+        catalog.retries.at_request(Path(source.path), source.policy)
     return {
         "path": source.path,
         "before": source.state if source.policy else None,

@@ -25,9 +25,10 @@ from vh5d.policy import Config, Reading
 from vh5d.policy.patience import ask
 from vh5d.policy.units import format_duration
 from vh5d.service import logs
+from vh5d.service.address import connect
 from vh5d.service.broker import Broker
 from vh5d.service.canary import NEST
-from vh5d.service.catalog import Catalog, connect
+from vh5d.service.catalog import Catalog
 from vh5d.service.children import Child, Roles, arguments_for
 from vh5d.service.live import Introduction, Overview, View
 from vh5d.service.notices import Notices
@@ -324,7 +325,7 @@ class Supervisor:
         if self._broker is None:
             return True
         try:
-            self._catalog.restart_queue()
+            self._catalog.recovery.restart_queue()
         except redis.RedisError as error:
             log.debug("the queue cannot be cleared yet", error=str(error))
             return False

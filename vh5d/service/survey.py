@@ -15,7 +15,8 @@ from typing import Any
 import redis
 
 from vh5d.service import queues
-from vh5d.service.catalog import PREFIX, State
+from vh5d.service.records import PREFIX
+from vh5d.service.source import State
 
 #: Sources that one command collects: it keeps the server for some 50 ms.
 BATCH = 50_000

@@ -29,16 +29,20 @@ from vh5d.errors import BrokerError
 from vh5d.policy import Policy
 from vh5d.policy.path_maps import PathMaps
 from vh5d.service.address import REDIS_TIMEOUT, celery_settings, connect
-from vh5d.service.catalog import LONGEST_CAPTURE, PREFIX, RETRY, Catalog
+from vh5d.service.catalog import Catalog
 from vh5d.service.keeper import Keeper
 from vh5d.service.message import read_message
 from vh5d.service.notify import Notifier
 from vh5d.service.pulse import LifeSigns, Pulse
 from vh5d.service.queues import PRIORITIES, QUEUE, Priority
+from vh5d.service.records import PREFIX
 from vh5d.service.signals import StopRequests
+from vh5d.service.source import RETRY
 from vh5d.service.surroundings import wall_clock
 
 TASK = "vh5d.capture"
+#: Longest that a capture may take, in seconds: its process is killed then.
+LONGEST_CAPTURE = 6 * 3600
 #: Longer than any task: a second worker must not get a message that the first still works on.
 VISIBILITY_TIMEOUT = LONGEST_CAPTURE + 3600
 #: Seconds that any capture may take, and the bytes a second that the slowest disk gives.
@@ -122,9 +126,9 @@ class Queue:
             The broker cannot be reached.
         """
         # An attempt after a failed one goes on under its id.
-        capture = self._catalog.capture_of(path) if cause == RETRY else None
+        capture = self._catalog.claims.capture_of(path) if cause == RETRY else None
         capture = capture or secrets.token_hex(8)
-        if not self._catalog.claim(path, policy, cause, capture, queue=queue):
+        if not self._catalog.claims.take(path, policy, cause, capture, queue=queue):
             return False
         log.info("asked", path=str(path), policy=policy, cause=cause, capture=capture)
         try:
@@ -138,7 +142,7 @@ class Queue:
                 time_limit=time_limit(path),
             )
         except OperationalError as error:
-            self._catalog.unclaim(path)
+            self._catalog.claims.give_back(path)
             raise BrokerError(f"the queue cannot be reached: {error}") from error
         return True
 
@@ -285,7 +289,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any], maps: PathMaps) -> t
             died = isinstance(error, WorkerLostError | TimeLimitExceeded | SystemExit)
             if died:
                 self.complain(str(error))
-            keeper.tell(lambda catalog: catalog.cut_short(path, str(error), blame=died))
+            keeper.tell(lambda catalog: catalog.captures.cut_short(path, str(error), blame=died))
             return super().on_failure(exc_info, *args, **options)
 
         def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's
@@ -295,7 +299,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any], maps: PathMaps) -> t
                 keeper.ended(self.id)
                 error = f"took longer than {timeout:.0f} s"
                 self.complain(error)
-                keeper.tell(lambda catalog: catalog.cut_short(path, error))
+                keeper.tell(lambda catalog: catalog.captures.cut_short(path, error))
 
         def complain(self, error: str) -> None:
             about = {"path": str(self.path), "capture": _name_of(self.id)}
@@ -317,7 +321,7 @@ def _request_class(keeper: Keeper, loop: Callable[[], Any], maps: PathMaps) -> t
             if self.message.acknowledged:
                 return
             tag = self.message.delivery_tag
-            keeper.tell(lambda catalog: catalog.acknowledge(tag))
+            keeper.tell(lambda catalog: catalog.recovery.acknowledge(tag))
             loop().call_later(RECONNECT_PAUSE, _end_connection)
 
     return CaptureRequest

@@ -21,7 +21,7 @@ from vh5d.errors import BrokerError
 from vh5d.hdf5.writers import WriterState, writers
 from vh5d.policy import Config, Policy
 from vh5d.service.canary import Habits
-from vh5d.service.catalog import BATCH, CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR, Catalog
+from vh5d.service.catalog import Catalog
 from vh5d.service.growing import Growing, after_death, is_shared
 from vh5d.service.inbox import Batch, Change, Inbox, Kind
 from vh5d.service.looks import Looks
@@ -29,11 +29,13 @@ from vh5d.service.observer import HABITS, DirectoryObserver
 from vh5d.service.presence import is_absent, was_deleted
 from vh5d.service.pulse import LifeSigns, Pulse
 from vh5d.service.queues import Priority
+from vh5d.service.records import BATCH
 from vh5d.service.roots import roots_of
 from vh5d.service.roster import identity
 from vh5d.service.settle import Settle, Timing
 from vh5d.service.sight import RootHealth, Sight
 from vh5d.service.signals import StopRequests
+from vh5d.service.source import CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR
 
 #: Seconds: the longest the loop sleeps, and how long it lets a burst of events gather.
 LONGEST_SLEEP = 0.5
@@ -245,7 +247,7 @@ class Watcher:
                 self._changed(path, change, policy)
                 settling.append((path, policy.name))
         if settling:
-            self._tell_catalog(lambda: self._catalog.settling(settling))
+            self._tell_catalog(lambda: self._catalog.sightings.settling(settling))
 
     def _changed(self, path: Path, change: Change, policy: Policy) -> None:
         timing = Timing(policy.settle, policy.max_wait)
@@ -270,7 +272,7 @@ class Watcher:
         self._growing.forget(source)
         self._causes.pop(source, None)
         if self._config.policy_for(source) is not None:
-            self._tell_catalog(lambda: self._catalog.moved(source, path, policy.name))
+            self._tell_catalog(lambda: self._catalog.sightings.moved(source, path, policy.name))
 
     def _gone(self, path: Path) -> None:
         self._settle.forget(path)
@@ -285,7 +287,7 @@ class Watcher:
             return
         watched = self._observer.identity(root)
         self._tell_catalog(
-            lambda: self._catalog.missing(
+            lambda: self._catalog.sightings.missing(
                 path, lambda before: was_deleted(path, root, before, watched=watched)
             )
         )
@@ -352,7 +354,7 @@ class Watcher:
         self._growing.changed(path, now, policy.swmr_interval)
         self._settle.forget(path)
         if self._causes.pop(path, None) == RETRY:
-            self._tell_catalog(lambda: self._catalog.retry_later(path, policy.swmr_interval))
+            self._tell_catalog(lambda: self._catalog.retries.later(path, policy.swmr_interval))
 
     def _is_there(self, path: Path) -> bool:
         if self._hangs(path):
@@ -403,14 +405,14 @@ class Watcher:
 
     def _find_lost(self) -> None:
         """Ask again for what the broker lost."""
-        if self._catalog.is_new() and self._known:
+        if self._catalog.recovery.broker_is_new() and self._known:
             log.warning("the broker lost everything, looking at everything")
             self._looks.want_everything()
         self._known = True
-        dead = self._catalog.recover_from_dead()
+        dead = self._catalog.recovery.of_workers()
         if dead:
             log.warning("workers were lost, asking again for what they had", workers=dead)
-        lost = self._catalog.recover_lost()
+        lost = self._catalog.recovery.of_messages()
         if lost:
             log.warning("the broker lost messages, asking again", files=lost)
 
@@ -425,20 +427,20 @@ class Watcher:
             }
             for health in self._health.values()
         ]
-        self._catalog.tell_roots(self._about["name"], told)
+        self._catalog.sightings.tell_roots(self._about["name"], told)
         about = {"roots": [str(path) for path in self._health], "settling": len(self._settle)}
         self._catalog.roster.tell("watchers", self._about["name"], self._about | about)
 
     def _leave(self) -> None:
         try:
-            self._catalog.forget_roots(self._about["name"])
+            self._catalog.sightings.forget_roots(self._about["name"])
             self._catalog.roster.leave("watchers", self._about["name"])
         except redis.RedisError as error:
             log.debug("the roster cannot be told", error=str(error))
 
     def _take_retries(self) -> None:
         for page in range(RETRY_PAGES):
-            names = self._catalog.retries(BATCH, offset=page * BATCH)
+            names = self._catalog.retries.due(BATCH, offset=page * BATCH)
             # Those of directories that another host watches, which may be down, are left to it.
             mine = [self._take_retry(Path(name)) for name in names]
             if any(mine) or len(names) < BATCH:
@@ -449,7 +451,7 @@ class Watcher:
         if policy is None:
             return False
         if not self._is_there(path):
-            self._catalog.retry_later(path, ABSENT_PAUSE)
+            self._catalog.retries.later(path, ABSENT_PAUSE)
         elif path not in self._settle and path not in self._ready:
             timing = Timing(policy.settle, policy.max_wait)
             self._settle.found(path, self._clock(), 0.0, timing)

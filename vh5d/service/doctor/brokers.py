@@ -12,8 +12,8 @@ import redis
 from vh5d.errors import BrokerError
 from vh5d.policy.secrets import without_passwords
 from vh5d.policy.units import format_size
+from vh5d.service.address import connect
 from vh5d.service.broker import server_program
-from vh5d.service.catalog import connect
 from vh5d.service.doctor.finding import Finding, Level
 
 #: Seconds: what can be seen in the times of versions, and what makes them useless.
