@@ -43,6 +43,7 @@ class Unit:
     step: int
     part: int = 0
     parts: int = 1
+    then: tuple[int, ...] = THEN
 
 
 def units_of_round(number: int, shapes: dict[str, int]) -> Iterator[Unit]:
@@ -55,12 +56,14 @@ def units_of_round(number: int, shapes: dict[str, int]) -> Iterator[Unit]:
                 yield Unit("retry", scene, step)
 
 
-def units_of_faults(faults: dict[tuple[str, int], int], share: float) -> Iterator[Unit]:
-    """An error at every call, or at a share of them."""
+def units_of_faults(
+    faults: dict[tuple[str, int], int], share: float, then: tuple[int, ...]
+) -> Iterator[Unit]:
+    """An error at every call, or at a share of them; then the power goes in some ways."""
     for (scene, step), count in faults.items():
         parts = max(1, -(-count // FAULTS_A_UNIT))
         for part in range(max(1, round(parts * share))):
-            yield Unit("fail", scene, step, part, parts)
+            yield Unit("fail", scene, step, part, parts, then)
 
 
 class Worker:
@@ -97,7 +100,7 @@ class Worker:
         elif unit.mode == "retry":
             trials.crash_again(span, [KILLED], (0, 1, 6), retry=True)
         else:
-            trials.fail(span, trials.faults(span)[part :: unit.parts], THEN)
+            trials.fail(span, trials.faults(span)[part :: unit.parts], unit.then)
         return trials.tally
 
     def shape(self, scene: str) -> tuple[int, dict[tuple[str, int], int]]:
@@ -194,6 +197,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--states", type=int, default=100_000, help="distinct crash states to try")
     parser.add_argument("--faults", type=float, default=1.0, help="share of the errors to inject")
+    parser.add_argument(
+        "--then",
+        type=int,
+        choices=range(len(THEN) + 1),
+        default=len(THEN),
+        help="power cuts drawn at each operation after an error; 0: only recovery, and once more",
+    )
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
@@ -220,7 +230,7 @@ def run(root: Path, options: argparse.Namespace) -> Tally:
         campaign.run(list(units_of_round(number, steps)))
         number += 1
         print(f"seed {options.seed}, round {number}: {campaign.distinct:,} states", flush=True)
-    campaign.run(list(units_of_faults(faults, options.faults)))
+    campaign.run(list(units_of_faults(faults, options.faults, THEN[: options.then])))
     campaign.pool.shutdown()
     return campaign.tally
 
