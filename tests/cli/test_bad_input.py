@@ -471,3 +471,23 @@ def test_a_full_standard_output(source, store, tmp_path):
         )
     assert done.returncode == 1
     assert done.stderr == "vh5d: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["up", "status", "doctor", "worker"])
+def test_a_configuration_in_place_of_a_directory(vh5d, tmp_path, command):
+    (tmp_path / "vh5d.yaml").write_text("policies: [{watch: data}]\n")
+    done = vh5d(command, "vh5d.yaml")
+    assert done.code == 2
+    assert done.line == "vh5d: vh5d.yaml is no directory; say --config vh5d.yaml"
+
+
+def test_a_command_that_is_nearly_one(vh5d):
+    done = vh5d("statu")
+    assert done.code == 2
+    assert done.line == "vh5d: No such command 'statu', did you mean status; see `vh5d --help`"
+
+
+def test_choices_are_listed_in_one_line(vh5d):
+    done = vh5d("completion")
+    assert done.code == 2
+    assert done.line.startswith("vh5d: Missing argument 'SHELL'. Choose from: bash, zsh, fish; ")

@@ -24,6 +24,7 @@ from vh5d.policy import Config
 from vh5d.service import maintenance
 from vh5d.service.maintainer import Maintainer, starter
 from vh5d.service.maintenance import Round
+from vh5d.service.state import Description, describe, directory_for, hold
 from vh5d.service.upkeep import Upkeep
 from vh5d.store.reader import open_store
 from vh5d.store.transaction import begin
@@ -244,6 +245,22 @@ def test_a_round_by_hand(lab, broker, catalog, tmp_path, style):
     else:
         assert output.startswith("lab: 2 stores, 8 versions dropped, ")
         assert "thinned" in errors
+
+
+def test_a_round_by_hand_uses_the_private_broker_of_a_service_that_runs(
+    lab, broker, catalog, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    path = tmp_path / "vh5d.yaml"
+    path.write_text(f"policies: [{{name: lab, watch: {lab}, retention: {{keep_last: 2}}}}]\n")
+    output, errors = run_vh5d("maintain", "--config", path).communicate(timeout=60)
+    assert "start the service, or do without: vh5d prune --by-policy" in errors
+    state = directory_for(lab)
+    held = hold(state / "lock", "")
+    describe(state, Description(1, broker.url, [str(lab)], str(path), 0.0))
+    output, errors = run_vh5d("maintain", lab).communicate(timeout=60)
+    held.release()
+    assert output.startswith("lab: 2 stores, 8 versions dropped, "), errors
 
 
 class TestMaintainer:

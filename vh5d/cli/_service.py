@@ -60,7 +60,11 @@ def chosen_settings(told: Told, directories: tuple[Path, ...]) -> tuple[Config, 
     return default_config([directory.absolute() for directory in directories]), None
 
 
-def chosen_broker(broker: str | None, config: Config) -> str:
+def chosen_broker(
+    broker: str | None,
+    config: Config,
+    hint: str = "say --broker redis://HOST, or run `vh5d up`",
+) -> str:
     """URL of the broker of a role that runs by itself."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -68,9 +72,7 @@ def chosen_broker(broker: str | None, config: Config) -> str:
 
     url = broker or config.broker
     if url == "embedded":
-        raise UsageError(
-            "one role alone needs a broker", hint="say --broker redis://HOST, or run `vh5d up`"
-        )
+        raise UsageError("one role alone needs a broker", hint=hint)
     try:
         TypeAdapter(Broker).validate_python(url)
     except ValidationError:

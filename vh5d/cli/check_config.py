@@ -39,8 +39,10 @@ def command(ctx: click.Context, file: str | None, paths: tuple[str, ...], schema
         click.echo(json.dumps(json_schema(), indent=2))
         return
     chosen = Path(file) if file is not None else told.config_file
-    if chosen is None or (file is not None and told.config_file is not None):
-        raise UsageError("no configuration, or two", hint="vh5d check-config FILE")
+    if chosen is None:
+        raise UsageError("no configuration is named", hint="say vh5d check-config FILE")
+    if file is not None and told.config_file is not None:
+        raise UsageError("two configurations are named", hint="check them one at a time")
     from vh5d.policy import read
 
     reading = read(chosen)

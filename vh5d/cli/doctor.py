@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vh5d.cli.group import FAILED
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import DIRECTORY, Told, common, print_json
 from vh5d.cli.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "bites": "red"}
 
 
 @click.command(short_help="Find what on this machine will bite.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @common
 @click.pass_context
 def command(ctx: click.Context, directories: tuple[Path, ...]) -> None:

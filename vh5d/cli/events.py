@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from vh5d.cli.options import PATH, Told, common, print_json
+from vh5d.cli.options import DIRECTORY, PATH, Told, common, print_json
 from vh5d.errors import UsageError
 
 #: What is not said again of an event in words.
@@ -31,7 +31,7 @@ _FRAME = {
 
 
 @click.command(short_help="Show what the service did, and does.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option("--follow", "-f", is_flag=True, help="Go on as it happens, until Ctrl-C.")
 @click.option("--since", metavar="DURATION", help="Of the last 30m, 1h, 2d…")
 @click.option(

@@ -17,7 +17,13 @@ from vh5d.cli.text import counted, duration, printable
 @click.command(cls=VersionCommand, short_help="Make a file for versioned-hdf5 of a store.")
 @click.argument("file", metavar="STORE", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--version", "versions", multiple=True, help="Only this version; may be repeated.")
+@click.option(
+    "--version",
+    "versions",
+    multiple=True,
+    metavar="VERSION",
+    help="Only this version; may be repeated.",
+)
 @common
 @click.pass_context
 def command(ctx: click.Context, file: str, out: str, versions: tuple[str, ...]) -> None:

@@ -51,6 +51,20 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; of a name that is none, say which is like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            like = get_close_matches(args[0], self.summaries, n=1)
+            if like:
+                error.message = f"{error.message.rstrip('.')}, did you mean {like[0]}"
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -127,7 +141,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, click.UsageError):
         ctx = error.ctx
         command = ctx.command_path if ctx is not None else "vh5d"
-        return f"{error.format_message().rstrip('.')}; see `{command} --help`"
+        return f"{' '.join(error.format_message().split()).rstrip('.')}; see `{command} --help`"
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, VH5DError | OSError):

@@ -14,7 +14,7 @@ KINDS = ("detector", "microscope", "netcdf", "simulation")
 
 
 @click.command(short_help="Write a configuration to begin with.")
-@click.argument("kind", type=click.Choice(KINDS), default="detector")
+@click.argument("kind", type=click.Choice(KINDS), default="detector", metavar="[KIND]")
 @click.option(
     "-o",
     "--output",
@@ -29,6 +29,8 @@ KINDS = ("detector", "microscope", "netcdf", "simulation")
 @click.pass_context
 def command(ctx: click.Context, kind: str, output: str, watch: str | None, schema: bool) -> None:
     """Write an annotated configuration for files of some KIND; a file that is there stays.
+
+    KIND is detector (unless another is named), microscope, netcdf or simulation.
 
     Then: `vh5d check-config FILE` says what it will do, and `vh5d up --config FILE` does it.
     """

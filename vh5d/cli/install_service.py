@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vh5d.cli.confirm import confirm
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import DIRECTORY, Told, common, print_json
 from vh5d.cli.text import counted, printable
 from vh5d.errors import UsageError
 
@@ -56,7 +56,7 @@ class _Choice:
 
 
 @click.command("install-service", short_help="Have systemd run the service.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option("--user", is_flag=True, help="A service of your own; needs no root.")
 @click.option(
     "--uninstall", is_flag=True, help="Stop it and remove its units; no store is touched."
@@ -74,6 +74,7 @@ class _Choice:
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
+    metavar="N",
     default=1,
     show_default=True,
     help="With a broker elsewhere: how many worker units.",

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.command(short_help="List the versions of a file, newest first.")
 @click.argument("file", type=PATH)
 @click.option("--store", type=PATH, help="The store, if it is elsewhere.")
-@click.option("-n", "number", type=click.IntRange(min=1), help="Only the newest so many.")
+@click.option(
+    "-n", "number", type=click.IntRange(min=1), metavar="N", help="Only the newest so many."
+)
 @common
 @click.pass_context
 def command(ctx: click.Context, file: str, store: str | None, number: int | None) -> None:

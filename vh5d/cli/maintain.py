@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vh5d.cli.group import FAILED
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import DIRECTORY, Told, common, print_json
 from vh5d.cli.text import counted
 from vh5d.errors import UsageError
 
@@ -24,7 +24,7 @@ NICENESS = 10
 
 
 @click.command(short_help="Thin the stores of policies now, as each night.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option(
     "--broker",
     metavar="URL",
@@ -47,12 +47,13 @@ def command(
     """Drop what the retention of each policy does not keep, and record it in the catalog.
 
     Workers do so each night, one of them for all; this is for `maintenance: off` and a timer of
-    your own. Without a service, `vh5d prune --by-policy` does the same.
+    your own. It wants a service that runs; without one, `vh5d prune --by-policy` does the same.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, surroundings_of
     from vh5d.service.address import connect
     from vh5d.service.catalog import Catalog
     from vh5d.service.maintenance import Round
+    from vh5d.service.report import find_service
     from vh5d.service.signals import StopRequests
     from vh5d.service.upkeep import last_night
 
@@ -63,8 +64,14 @@ def command(
     with suppress(OSError):  # a sandbox may forbid it
         os.nice(NICENESS)
     settings, _ = chosen_settings(told, directories)
+    if broker is None and settings.broker == "embedded":
+        service = find_service(directories, told.config_file, told.state)
+        broker, settings = service.broker, service.config
+    without = "start the service, or do without: vh5d prune --by-policy --config FILE"
+    catalog = Catalog(connect(chosen_broker(broker, settings, without)))
     policies = _chosen(settings.policies, names)
-    catalog = Catalog(connect(chosen_broker(broker, settings)))
+    if not policies and not told.json and parent is None:
+        click.echo("no policy has a `retention`: every version stays")
     present = surroundings_of(ctx).present
     work = Round(catalog, present, settings.policies, halted=stop.is_set)
     failed = False

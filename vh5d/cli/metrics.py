@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vh5d.cli.options import Told, common
+from vh5d.cli.options import DIRECTORY, Told, common
 from vh5d.errors import ServiceError
 
 #: Where OpenTelemetry's exporters for Prometheus listen, too.
@@ -17,7 +17,7 @@ PAUSE = 0.2
 
 
 @click.command(short_help="Serve figures to Prometheus.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option(
     "--listen",
     metavar="HOST:PORT",

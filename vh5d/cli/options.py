@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vh5d.errors import UsageError
+
 if TYPE_CHECKING:
     from vh5d.policy import Config
 
@@ -21,6 +23,23 @@ _COUNTED_BACK = re.compile(r"-[0-9]+")
 PATH = click.Path(readable=False)
 
 _MARK = "\0"  # in no argument of a process
+
+
+class _Directory(click.ParamType[Path]):
+    """What is watched: a directory, or a file of data; a configuration goes elsewhere."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:  # noqa: ARG002 - click's signature
+        """Take it for a path."""
+        path = Path(value)
+        if path.suffix in {".yaml", ".yml"} and path.is_file():
+            raise UsageError(f"{path} is no directory", hint=f"say --config {path}")
+        return path
+
+
+#: A DIR; whether it can be read is told by whoever reads it.
+DIRECTORY = _Directory()
 
 
 @dataclass(frozen=True)

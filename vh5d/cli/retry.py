@@ -32,7 +32,7 @@ def command(ctx: click.Context, files: tuple[str, ...], all_failed: bool) -> Non
     from vh5d.service.retry import retry
 
     if bool(files) == all_failed:
-        raise UsageError("which files?", hint="name some, or say --all-failed")
+        raise UsageError("no FILE is named", hint="name some, or say --all-failed")
     told = Told.of(ctx)
     paths = [os.path.abspath(file) for file in files]  # noqa: PTH100 - links are kept
     catalog = running_service((), told.config_file, told.state, below=paths)

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from vh5d.cli.options import Told, common, print_json
+from vh5d.cli.options import DIRECTORY, Told, common, print_json
 
 
 @click.command(short_help="Show what is watched, and how it goes.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option("--all", "everything", is_flag=True, help="List all files, however many.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from vh5d.cli.options import Told, common
+from vh5d.cli.options import DIRECTORY, Told, common
 from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Style = Literal["live", "text", "json"]
 
 
 @click.command(short_help="Watch directories and keep every version.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option("--create", is_flag=True, help="Make a DIR that does not exist.")
 @click.option(
     "--log-format",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from vh5d.cli.options import Told, common
+from vh5d.cli.options import DIRECTORY, Told, common
 
 
 @click.command(short_help="Only watch: put captures into the queue.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option(
     "--broker",
     metavar="URL",

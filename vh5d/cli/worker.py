@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from vh5d.cli.options import Told, common
+from vh5d.cli.options import DIRECTORY, Told, common
 from vh5d.errors import UsageError
 
 
 @click.command(short_help="Only work: capture what is in the queue.")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR…]")
+@click.argument("directories", nargs=-1, type=DIRECTORY, metavar="[DIR…]")
 @click.option(
     "--broker",
     metavar="URL",
@@ -20,7 +20,10 @@ from vh5d.errors import UsageError
     help="The queue, instead of the configuration's; with a password, say it in VH5D_BROKER.",
 )
 @click.option(
-    "--concurrency", type=click.IntRange(1, 256), help="Captures at a time (default: cores)."
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Captures at a time (default: cores).",
 )
 @click.option(
     "--queue",

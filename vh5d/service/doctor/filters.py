@@ -67,7 +67,7 @@ def _of(paths: list[Path]) -> Iterator[Finding]:
         mend = f"install the plugin of filter {code}, and name its directory in HDF5_PLUGIN_PATH"
         yield Finding("filters", "note", message, mend)
     if not missing:
-        yield Finding("filters", "ok", f"{len(paths)} files looked into, no plugin is missing")
+        yield Finding("filters", "ok", f"no plugin is missing; files looked into: {len(paths)}")
 
 
 def look_into(paths: Iterable[Path]) -> dict[int, tuple[str, str, int]]:
