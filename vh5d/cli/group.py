@@ -61,9 +61,10 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             like = get_close_matches(args[0], self.summaries, n=1)
-            if like:
-                error.message = f"{error.message.rstrip('.')}, did you mean {like[0]}"
-            raise
+            if not like:
+                raise
+            message = f"{error.message.rstrip('.')}, did you mean {like[0]}"
+            raise click.UsageError(message, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""

@@ -33,7 +33,7 @@ class _Directory(click.ParamType[Path]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:  # noqa: ARG002 - click's signature
         """Take it for a path."""
         path = Path(value)
-        if path.suffix in {".yaml", ".yml"} and path.is_file():
+        if path.suffix in {".yaml", ".yml"} and not path.is_dir():
             raise UsageError(f"{path} is no directory", hint=f"say --config {path}")
         return path
 
