@@ -85,6 +85,11 @@ def test_log_imports_neither_celery_nor_pydantic(source, store, tmp_path):
     assert loaded(code, tmp_path) & HEAVY == {"h5py", "numpy"}
 
 
+@pytest.mark.parametrize("module", ["report", "events", "retry"])
+def test_what_a_service_says_is_read_without_hdf5(tmp_path, module):
+    assert not loaded(f"import vh5d.service.{module}", tmp_path) & {"celery", "h5py", "watchdog"}
+
+
 def test_the_library_offers_what_it_lists():
     for name in package.__all__:
         assert getattr(package, name) is not None, name

@@ -15,7 +15,7 @@ from vh5d.cli.group import complain, explain
 from vh5d.cli.locate import is_store, locate, stores_below
 from vh5d.cli.options import Told, print_json
 from vh5d.cli.progress import Interrupted, progress
-from vh5d.cli.text import counted, duration, local_time, printable, table
+from vh5d.cli.text import both_times, counted, duration, printable, table
 from vh5d.errors import UsageError, VH5DError
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _as_table(thinned: Thinned) -> str:
     rows = [
         (
             printable(version.name),
-            local_time(version.timestamp),
+            both_times(version.timestamp),
             "stays" if verdict.kept else "goes",
             printable(", ".join(verdict.reasons)),
         )

@@ -24,7 +24,6 @@ import structlog
 from vh5d.errors import QuotaError, StoreBusyError
 from vh5d.policy import Policy
 from vh5d.policy.units import format_size
-from vh5d.service.maintenance import stores_of
 from vh5d.service.upkeep import PREFIX, Record, Upkeep
 
 _USAGE, _ADDED = f"{PREFIX}usage", f"{PREFIX}usage:added"
@@ -45,6 +44,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 def measure(policy: Policy) -> int:
     """Return how many bytes a policy's stores take on their disks."""
+    from vh5d.service.maintenance import stores_of  # and with it h5py, which no reader needs
+
     taken = 0
     for store in stores_of(policy):
         try:

@@ -18,7 +18,6 @@ from vh5d.service.address import connect
 from vh5d.service.catalog import Catalog
 from vh5d.service.notices import refusals
 from vh5d.service.quota import Quota
-from vh5d.service.rescan import walk
 from vh5d.service.sight import Sight
 from vh5d.service.source import Source
 from vh5d.service.state import (
@@ -255,6 +254,7 @@ def _shown(source: Source) -> dict[str, Any]:
 
 
 def _from_stores(config: Config) -> Iterator[dict[str, Any]]:
+    from vh5d.service.rescan import walk
     from vh5d.store.reader import open_store
 
     for policy in config.policies:
