@@ -130,7 +130,7 @@ def test_the_rules_ask_for_what_there_is(names):
     assert all(rule["annotations"]["summary"] for rule in found)
     scraped = yaml.safe_load((ROOT / "config/prometheus/prometheus.yml").read_text())
     assert scraped["rule_files"] == ["alerts.yml"]
-    page = (ROOT / "docs/operators.md").read_text()
+    page = (ROOT / "docs/operations.md").read_text()
     assert all(f"`{rule['alert']}`" in page for rule in found)
 
 
@@ -152,7 +152,7 @@ def test_the_dashboard_shows_what_there_is(names):
 
 
 def test_the_page_lists_all_of_them(names):
-    table = (ROOT / "docs/operators.md").read_text()
+    table = (ROOT / "docs/operations.md").read_text()
     documented = set(re.findall(r"^\| `(vh5d_[a-z_]+)", table, re.MULTILINE))
     base = {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
     assert documented == base
