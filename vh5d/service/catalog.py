@@ -45,12 +45,14 @@ class Catalog(Records):
         maps: PathMaps | None = None,
     ) -> None:
         super().__init__(client, clock, maps)
-        self.roster = Roster(client, self.now)
-        self.retries = Retries(self)
-        self.sightings = Sightings(self, self.retries)
-        self.claims = Claims(self, self.retries)
-        self.captures = Captures(self, self.retries, self.claims)
-        self.recovery = Recovery(self, self.retries, self.claims, self.captures, self.roster)
+        # Not the catalog itself: a cycle would keep connections open until it is collected.
+        records = Records(client, self._clock, maps)
+        self.roster = Roster(client, self._clock)
+        self.retries = Retries(records)
+        self.sightings = Sightings(records, self.retries)
+        self.claims = Claims(records, self.retries)
+        self.captures = Captures(records, self.retries, self.claims)
+        self.recovery = Recovery(records, self.retries, self.claims, self.captures, self.roster)
 
     def queue(self) -> dict[str, int]:
         """Captures that wait, and captures that a worker has."""
