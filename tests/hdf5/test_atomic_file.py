@@ -23,8 +23,9 @@ from vh5d.errors import (
     StoreWriteError,
     TargetExistsError,
 )
-from vh5d.hdf5.atomic_file import AtomicFile, recover
+from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.recovery import recover
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.simulated_disk import PowerCutError, SimulatedDisk
 from vh5d.errors import StoreError, VH5DError
-from vh5d.hdf5.atomic_file import AtomicFile, recover
+from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.journal import journal_path
+from vh5d.hdf5.recovery import recover
 
 V110 = ("v110", "v110")
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.stores import V110, add, listing, make_store, names
 from vh5d.errors import StoreConflictError, StoreWriteError
-from vh5d.hdf5.atomic_file import AtomicFile, recover
+from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.recovery import recover
 from vh5d.testing.faults import KILLED, Fault, SimulatedDisk, crash_state
 
 CHOICES = range(16)

@@ -18,9 +18,10 @@ from vh5d.errors import (
     StoreDamagedError,
     StoreWriteError,
 )
-from vh5d.hdf5.atomic_file import AtomicFile, recover
+from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.journal import journal_path
+from vh5d.hdf5.recovery import recover
 from vh5d.hdf5.superblock import parse_superblock
 from vh5d.testing.faults import KILLED, Fault, SimulatedDisk, crash_state
 
@@ -163,7 +164,7 @@ def test_a_damaged_superblock_is_told(store):
 
 def test_recovery_in_turns_does_it_once(store):
     journal_path(store).write_bytes(b"VH5DJRNL")
-    code = "import sys\nfrom vh5d.hdf5.atomic_file import recover\nprint(recover(sys.argv[1]))"
+    code = "import sys\nfrom vh5d.hdf5.recovery import recover\nprint(recover(sys.argv[1]))"
     found = []
     threads = [threading.Thread(target=lambda: found.append(run(code, store))) for _ in range(3)]
     for thread in threads:

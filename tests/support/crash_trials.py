@@ -16,7 +16,8 @@ from blake3 import blake3
 
 from tests.support.crash_scenes import NOTHING, SCENES, STORE, Scene, Step, fingerprint
 from vh5d.errors import StoreWriteError
-from vh5d.hdf5.atomic_file import AtomicFile, recover
+from vh5d.hdf5.atomic_file import AtomicFile
+from vh5d.hdf5.recovery import recover
 from vh5d.hdf5.superblock import find_superblock
 from vh5d.testing.faults import (
     KILLED,

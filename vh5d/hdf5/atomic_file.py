@@ -1,12 +1,9 @@
 """A store that changes all at once or not at all, as a file object under h5py's `fileobj` driver.
 
-    with AtomicFile.open(path) as store:
-        with h5py.File(store, "r+") as file:
-            ...
-        store.commit()
-
-Two rules bind what HDF5 calls: never raise (h5py would die with a segmentation fault, so the first
-error is kept and the commit refused), and never read or write short (HDF5 takes it for whole).
+with AtomicFile.open(path) as store:
+    with h5py.File(store, "r+") as file:
+        ...
+    store.commit()
 """
 
 from __future__ import annotations
@@ -20,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from vh5d.errors import (
     StoreBusyError,
     StoreConflictError,
@@ -31,20 +26,16 @@ from vh5d.errors import (
 )
 from vh5d.hdf5.access import grant
 from vh5d.hdf5.commit import Commit
-from vh5d.hdf5.disk import Buffer, Disk, byte_view, close_synced, refusals, write_error
+from vh5d.hdf5.disk import Disk, close_synced, refusals, write_error
+from vh5d.hdf5.file_object import FileObject
 from vh5d.hdf5.journal import journal_path
-from vh5d.hdf5.kept_error import without_frames
 from vh5d.hdf5.locks import deadline_after, lock_holders, try_lock, wait_until
-from vh5d.hdf5.punching import Progress, punch, returnable, taken
-from vh5d.hdf5.ranges import Ranges
 from vh5d.hdf5.recovery import (
     Recovered,
     open_store_file,
     read_superblock,
-    recover,
     recover_locked,
 )
-from vh5d.hdf5.staged_file import StagedFile
 from vh5d.hdf5.superblock import Superblock, find_superblock
 from vh5d.hdf5.temporary import (
     make_replacement,
@@ -58,12 +49,10 @@ from vh5d.hdf5.temporary import (
 )
 from vh5d.hdf5.writer_lock import NoLock, WriterLock
 
-__all__ = ["DEFAULT_TIMEOUT", "AtomicFile", "recover"]
-
 DEFAULT_TIMEOUT = 30.0
 
 
-class AtomicFile:
+class AtomicFile(FileObject):
     """A store being written; see `open` and `create`.
 
     Attributes
@@ -89,17 +78,12 @@ class AtomicFile:
         head: Superblock | None = None,
         recovered: Recovered | None = None,
     ) -> None:
-        self.path = path
+        super().__init__(path, disk, fd, head.eof if head else 0)
         self.recovered = recovered
-        self.error: BaseException | None = None
-        self._fd = fd
         self._lock = lock
-        self._disk = disk
         self._timeout = timeout
         self._temporary = temporary
         self._head = head
-        self._staged = StagedFile(disk, fd, head.eof if head else 0)
-        self._position = 0
         self._spent = False
         self._interrupted = False
         self._closed = False
@@ -195,6 +179,16 @@ class AtomicFile:
             undo.pop_all()
         return cls(store, fd, lock, disk=disk, timeout=timeout, temporary=temporary)
 
+    @property
+    def fd(self) -> int:
+        """Its file descriptor."""
+        return self._fd
+
+    @property
+    def disk(self) -> Disk:
+        """What reads and writes."""
+        return self._disk
+
     def grant(self, mode: int | None, group: int | None) -> None:
         """Let others read the store, or no longer: at once, without a commit.
 
@@ -213,108 +207,6 @@ class AtomicFile:
         if mode is not None or group is not None:
             with refusals(self.path):
                 grant(self._fd, mode, group)
-
-    @property
-    def base(self) -> int:
-        """Committed end in bytes; what lies below is on the disk as it was committed."""
-        return self._staged.base
-
-    @property
-    def size(self) -> int:
-        """Size in bytes as staged."""
-        return self._staged.size
-
-    # Our own access, beside HDF5's.
-
-    def pread(self, address: int, nbytes: int) -> bytes:
-        """Staged bytes, zeros past the end; may be called from several threads.
-
-        Raises
-        ------
-        StoreWriteError
-            If the disk cannot be read.
-        """
-        buffer = bytearray(nbytes)
-        with refusals(self.path):
-            self._staged.read_into(memoryview(buffer), address)
-        return bytes(buffer)
-
-    def pwrite_staged(self, address: int, data: Buffer) -> None:
-        """Write bytes where HDF5 allocated room for them; may be called from several threads.
-
-        Parameters
-        ----------
-        address
-            Absolute offset in the file. Room past the committed end costs no memory.
-        data
-            Any contiguous buffer.
-
-        Raises
-        ------
-        StoreWriteError
-            If the disk refuses; the commit is then refused too.
-        """
-        try:
-            self._staged.write(byte_view(data), address)
-        except OSError as error:
-            self.error = self.error or error
-            raise write_error(self.path, error) from error
-
-    # What h5py calls.
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill a buffer from the current position, with zeros past the end."""
-        view = memoryview(buffer).cast("B")
-        try:
-            self._staged.read_into(view, self._position)
-        except BaseException as error:  # noqa: BLE001 - kept for commit
-            self._keep(error)
-            view[:] = bytes(len(view))
-        self._position += len(view)
-        return len(view)
-
-    def read(self, nbytes: int = -1) -> bytes:
-        """Bytes from the current position, as `readinto`; to the end without a number."""
-        if nbytes < 0:
-            nbytes = max(0, self.size - self._position)
-        buffer = bytearray(nbytes)
-        self.readinto(buffer)
-        return bytes(buffer)
-
-    def write(self, data: Buffer) -> int:
-        """Stage bytes at the current position."""
-        view = byte_view(data)
-        try:
-            self._staged.write(view, self._position)
-        except BaseException as error:  # noqa: BLE001 - kept for commit
-            self._keep(error)
-        self._position += len(view)
-        self._staged.size = max(self._staged.size, self._position)
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Stage a new size: the current position without a number."""
-        size = self._position if size is None else size
-        try:
-            self._staged.truncate(size)
-        except BaseException as error:  # noqa: BLE001 - kept for commit
-            self._keep(error)
-        return size
-
-    def _keep(self, error: BaseException) -> None:
-        self.error = self.error or without_frames(error)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset from the start, the current position or the end."""
-        self._position = (0, self._position, self.size)[whence] + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The current position."""
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing: only `commit` makes anything durable."""
 
     # The end of what was staged.
 
@@ -349,7 +241,8 @@ class AtomicFile:
         except BaseException:
             self._spent = True
             raise
-        self._begin(new)
+        self._head = new
+        self._begin(new.eof)
 
     def check(self) -> None:
         """Raise what went wrong since staging began: what HDF5 does then leads nowhere.
@@ -403,69 +296,7 @@ class AtomicFile:
             self._interrupted = False
         try_lock(self._fd, fcntl.LOCK_SH)
 
-    def _begin(self, head: Superblock) -> None:
-        self._head = head
-        self._staged = StagedFile(self._disk, self._fd, head.eof)
-        self._position = 0
-
-    # What needs no journal: bytes that nothing names, and a whole other file.
-
-    def returnable(self, ranges: Ranges) -> Ranges:
-        """What of some ranges, whole blocks that are not holes yet, takes space on the disk.
-
-        Parameters
-        ----------
-        ranges
-            (n, 2) absolute offsets in the file.
-        """
-        with refusals(self.path):
-            return returnable(self._fd, ranges)
-
-    def taken(self, ranges: Ranges) -> int:
-        """How many bytes of some ranges are in no hole.
-
-        Parameters
-        ----------
-        ranges
-            (n, 2) absolute offsets in the file.
-        """
-        with refusals(self.path):
-            return taken(self._fd, ranges)
-
-    def has_holes(self) -> bool:
-        """Whether the file system can give back parts of a file."""
-        past_the_end = self._disk.size(self._fd)
-        with refusals(self.path):
-            return punch(self._disk, self._fd, np.array([[past_the_end, past_the_end + 1]]))
-
-    def return_space(self, ranges: Ranges, progress: Progress | None = None) -> bool:
-        """Give bytes that nothing in the committed state names back to the file system.
-
-        They read as zeros then. An interruption leaves some of it undone, and no harm.
-
-        Parameters
-        ----------
-        ranges
-            (n, 2) merged, absolute offsets below `base`.
-        progress
-            Called with bytes done and bytes in all.
-
-        Returns
-        -------
-        False if the file system has no holes.
-
-        Raises
-        ------
-        StoreWriteError
-            If the disk refuses.
-        StoreBusyError
-            If somebody read the store all through the time allowed.
-        StoreConflictError
-            If somebody else changed the store since the last commit.
-        """
-        self.check()
-        with refusals(self.path), self._exclusive():
-            return punch(self._disk, self._fd, ranges, progress)
+    # What needs no journal.
 
     @contextlib.contextmanager
     def replacement(self) -> Iterator[AtomicFile]:
@@ -502,13 +333,21 @@ class AtomicFile:
             As `commit` does.
         """
         self.check()
-        with refusals(self.path), self._exclusive():
+        with refusals(self.path), self.exclusive():
             self._spent = True
             replace_store(self._disk, new.path, self.path)
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Nobody else has the store open, and it is the one that was committed last."""
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else has the store open, and it is the one that was committed last.
+
+        Raises
+        ------
+        StoreBusyError
+            If somebody read the store all through the time allowed.
+        StoreConflictError
+            If somebody else changed the store since the last commit.
+        """
         wait_until(
             lambda: try_lock(self._fd, fcntl.LOCK_EX),
             deadline_after(self._timeout),
@@ -581,18 +420,3 @@ class AtomicFile:
     ) -> None:
         self.close()
         self.explain(error)
-
-    def explain(self, error: BaseException | None) -> None:
-        """Raise what the disk refused, if it did, instead of an exception that came of it.
-
-        HDF5 is given zeros where the disk cannot be read, and then finds the store damaged.
-
-        Raises
-        ------
-        StoreWriteError
-            If the disk refused anything since staging began.
-        """
-        if isinstance(error, StoreWriteError) or not isinstance(error, Exception):
-            return
-        if isinstance(self.error, OSError):
-            raise write_error(self.path, self.error) from error

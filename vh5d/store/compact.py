@@ -19,6 +19,7 @@ import h5py
 from vh5d.errors import StoreDamagedError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
+from vh5d.hdf5.store_space import taken
 from vh5d.store import layout
 from vh5d.store.datasets import Read
 from vh5d.store.pools import Pools, open_pools
@@ -97,7 +98,7 @@ def compact(
             warnings: list[str] = []
             if dry_run:
                 dead = content.reached.dead + content.file.userblock_size
-                after = before - old.taken(dead)
+                after = before - taken(old, dead)
             else:
                 warnings = _rewrite(old, content, progress)
                 after = path.stat().st_blocks * 512

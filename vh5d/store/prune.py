@@ -23,6 +23,7 @@ from vh5d.hdf5.disk import Disk
 from vh5d.hdf5.free_space import freed_space
 from vh5d.hdf5.punching import Progress
 from vh5d.hdf5.ranges import NONE, Ranges, intersect, merge, subtract, total
+from vh5d.hdf5.store_space import has_holes, return_space, returnable, taken
 from vh5d.store import layout
 from vh5d.store.dropping import Chosen, Selection, drop, select
 from vh5d.store.reachability import Reached, reach_all
@@ -181,16 +182,16 @@ class _Job:
     def foresee(self) -> None:
         """Say what committing would return."""
         holes = NONE
-        if self._empty and self._atomic.has_holes():
+        if self._empty and has_holes(self._atomic):
             self._unlink_empty_spaces()
             holes = self._holes(tidied=True)
-        elif self._atomic.has_holes():
+        elif has_holes(self._atomic):
             holes = self._holes(tidied=False)
         else:
             self._holes(tidied=False)
             self.hint = NO_HOLES
         self._settle(holes)
-        self.bytes_left = self._atomic.taken(self._dead) - total(holes)
+        self.bytes_left = taken(self._atomic, self._dead) - total(holes)
 
     def commit(self, progress: Progress | None) -> None:
         """Commit, give the space back, and tidy up."""
@@ -205,7 +206,7 @@ class _Job:
             self._settle(NONE)
             self._atomic.commit()
             self._return(holes, None)
-        self.bytes_left = self._atomic.taken(self._dead)
+        self.bytes_left = taken(self._atomic, self._dead)
 
     def _unlink_empty_spaces(self) -> None:
         """Unlink datasets of `/spaces` that nothing leads into: their names would pile up."""
@@ -230,17 +231,17 @@ class _Job:
         end = min(self._atomic.size, self._atomic.base)
         dead = merge(np.concatenate([dead + self._base, self._freed]))
         self._dead = intersect(dead, np.array([[0, end]]))
-        return self._atomic.returnable(self._dead)
+        return returnable(self._atomic, self._dead)
 
     def _settle(self, holes: Ranges) -> None:
         """Count what comes back by holes, and by the end of the file coming nearer."""
         size, base = self._atomic.size, self._atomic.base
-        cut = self._atomic.returnable(np.array([[size, base]]))
+        cut = returnable(self._atomic, np.array([[size, base]]))
         self.bytes_returned += total(holes) + total(cut) - max(0, size - base)
 
     def _return(self, holes: Ranges, progress: Progress | None) -> bool:
         try:
-            if not self._atomic.return_space(holes, progress):
+            if not return_space(self._atomic, holes, progress):
                 self.hint = NO_HOLES
                 return False
         except StoreBusyError as error:

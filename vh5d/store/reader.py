@@ -18,8 +18,8 @@ from vh5d.errors import (
     StoreError,
     StoreMissingError,
 )
-from vh5d.hdf5.atomic_file import recover
 from vh5d.hdf5.locks import deadline_after, wait_until
+from vh5d.hdf5.recovery import recover
 from vh5d.hdf5.references import H5PY_ERRORS
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.store import layout, versions

@@ -18,6 +18,7 @@ from vh5d.hdf5.free_space import freed_space
 from vh5d.hdf5.handles import address_at, read_text
 from vh5d.hdf5.metadata_cache import begin_lean
 from vh5d.hdf5.ranges import intersect
+from vh5d.hdf5.store_space import return_space, returnable
 from vh5d.interop.moving import Move
 from vh5d.store import layout
 from vh5d.store.datasets import Read
@@ -279,7 +280,7 @@ class AtomicBacking(Backing):
         dead = np.concatenate([reached.dead, freed_space(self.file.id)]) + base
         below = np.array([[0, self._atomic.base]])
         try:
-            self._atomic.return_space(self._atomic.returnable(intersect(dead, below)))
+            return_space(self._atomic, returnable(self._atomic, intersect(dead, below)))
         except StoreBusyError as error:
             warnings.warn(
                 f"{error.message}: the space comes back by `vh5d prune {self.name}`", stacklevel=4
