@@ -187,7 +187,7 @@ def test_a_truncated_source_is_kept_by_bytes_and_shares_with_the_whole_one(
     os.truncate(history.source, history.source.stat().st_size - 10_000)
     result = history.capture()
     assert result.kept_as == "bytes"
-    assert "truncated" in result.warnings[0]
+    assert "cut off: " in result.warnings[0]
     assert result.bytes_added < 20_000
     target = history.directory / "back"
     restore(history.store, "-1", target)

@@ -33,6 +33,11 @@ def lines():
     structlog.reset_defaults()
 
 
+def test_a_warning_of_a_capture_is_said_in_its_own_words():
+    record = {"event": logs.NOTED, "path": "/data/a.h5", "warning": "kept by its bytes: empty"}
+    assert logs.sentence(record) == "/data/a.h5: kept by its bytes: empty"
+
+
 @pytest.mark.parametrize("source", ["structlog", "logging"])
 def test_every_logger_gives_one_json_object_a_line(lines, source):
     logs.configure(lines.append, "json")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import threading
 
 import pytest
 
+from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
 from vh5d.policy import Config, Policy
 from vh5d.service import looks as looks_module
@@ -41,6 +45,28 @@ def test_what_is_found_is_told_once(looks, root):
     thread = looks._thread
     looks.begin([])
     assert looks._thread is thread, "nobody wants another"
+
+
+def test_directories_that_may_not_be_read_are_told_of_once(root, tmp_path):
+    bound = ()
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may do everything, and there is no setpriv to give that up")
+        bound = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    closed = [root / "a", root / "b"]
+    for path in closed:
+        path.mkdir(mode=0o000)
+    process = run_vh5d("up", root, "--state", tmp_path / "s", "--log-format", "text", prefix=bound)
+    with process:
+        log = process.stdout
+        assert log is not None
+        said = []
+        while len(said) < len(closed) and (line := log.readline()):
+            said += [line] if "warning" in line else []
+        process.send_signal(signal.SIGINT)
+        said += log.readlines()
+    told = [line.split("warning: ")[1].strip() for line in said if "warning: " in line]
+    assert told == [f"{path}: may not be read: files in it are not seen" for path in closed]
 
 
 def test_looks_that_are_wanted_without_end_rest_as_long_as_they_take(looks, clock, monkeypatch):

@@ -94,4 +94,6 @@ def _refused(source: WatchfulSource, error: Exception) -> str:
             f"{source.path}: cannot be read while it is open: {error}",
             hint="try again when it is closed",
         ) from error
+    if source.superblock is not None and source.superblock.eof > source.size:
+        return f"cut off: {source.size:,} of {source.superblock.eof:,} bytes are there"
     return str(error)

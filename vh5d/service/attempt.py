@@ -30,6 +30,7 @@ from vh5d.service import followers
 from vh5d.service.asked import capture_options
 from vh5d.service.catalog import Catalog
 from vh5d.service.follow import follow_rename
+from vh5d.service.logs import NOTED
 from vh5d.service.percent import Percent
 from vh5d.service.presence import identity, is_absent, was_deleted
 from vh5d.service.quota import RETRY_PAUSE, Quota
@@ -230,7 +231,7 @@ class Attempt:
             **known,
         )
         for warning in result.warnings:
-            log.warning("to be noted", path=str(path), warning=warning)
+            log.warning(NOTED, path=str(path), warning=warning)
         if result.changed:
             log.info(
                 "version",

@@ -19,6 +19,8 @@ Format = Literal["text", "json"]
 _FRAME = ("timestamp", "level", "logger", "event", "process")
 #: Steps of a capture on its way: for who follows one through the log, by its id.
 STEPS = frozenset({"asked", "begun", "unchanged"})
+#: What a capture that went well has to say all the same, as `warning`.
+NOTED = "to be noted"
 _QUIET = ("celery", "kombu", "amqp", "watchdog", "asyncio")
 
 
@@ -87,6 +89,8 @@ def sentence(record: dict[str, Any]) -> str:
         )
     rest = {name: value for name, value in record.items() if name not in _FRAME}
     text = str(record.get("event", ""))
+    if text == NOTED and "warning" in rest:
+        text = str(rest.pop("warning"))
     for name in ("path", "child"):
         if name in rest:
             text = f"{rest.pop(name)}: {text}"

@@ -50,6 +50,7 @@ class Looks:
         self._began = 0.0
         self._rest_until = 0.0
         self._directories: dict[Path, int] | None = None
+        self._closed: set[Path] = set()
         self.seconds = 0.0
 
     def want(self, places: Collection[Path]) -> None:
@@ -109,6 +110,9 @@ class Looks:
         self.seconds = ended - began
         self._rest_until = ended + self.seconds
         if places is None:
+            for path in sorted(findings.closed - self._closed):
+                log.warning("may not be read: files in it are not seen", path=str(path))
+            self._closed = findings.closed
             self._directories = findings.directories
             log.debug("looked at the disk", files=len(findings.files), new=len(findings.changed))
 

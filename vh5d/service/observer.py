@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -316,6 +317,8 @@ class DirectoryObserver:
     def _start_observers(self) -> None:
         if self._why_polling is not None:
             return
+        # Of directories that may not be read (watchdog 7.1); a look at the disk tells of them.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         try:
             native = NativeObserver()
             native.start()

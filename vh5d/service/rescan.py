@@ -41,12 +41,15 @@ class Findings:
         Known files that are not there any more.
     files, directories
         All that there are; with their inodes.
+    closed
+        Directories that may not be read.
     """
 
     changed: list[tuple[Path, float]] = field(default_factory=list)
     gone: list[Path] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
     directories: dict[Path, int] = field(default_factory=dict)
+    closed: set[Path] = field(default_factory=set)
 
     def enter(self, directory: Path) -> None:
         """A directory was read."""
@@ -55,16 +58,27 @@ class Findings:
 
 
 def walk(
-    directory: Path, config: Config, *, recursive: bool, entered: Callable[[Path], None]
+    directory: Path,
+    config: Config,
+    *,
+    recursive: bool,
+    entered: Callable[[Path], None],
+    refused: Callable[[Path], None] = lambda _directory: None,
 ) -> Iterator[tuple[Path, FileStat]]:
-    """Files below `directory` that are to be kept; `entered` hears of every directory read."""
+    """Files below `directory` that are to be kept.
+
+    `entered` hears of every directory read, `refused` of those that may not be.
+    """
     waiting = [directory]
     while waiting:
         here = waiting.pop()
         try:
             entries = list(os.scandir(here))
+        except PermissionError:
+            refused(here)  # its files count as unseen, not as deleted
+            continue
         except OSError:
-            continue  # gone or forbidden: its files count as unseen, not as deleted
+            continue  # gone, or it does not answer: the same
         entered(here)
         for entry in entries:
             path = Path(entry.path)
@@ -109,7 +123,13 @@ def look(
     for directory, recursive in _places(watched, below).items():
         if any(directory.is_relative_to(root) for root in without):
             continue
-        seen = walk(directory, config, recursive=recursive, entered=findings.enter)
+        seen = walk(
+            directory,
+            config,
+            recursive=recursive,
+            entered=findings.enter,
+            refused=findings.closed.add,
+        )
         while batch := dict(islice(seen, BATCH)):
             findings.files.update(map(str, batch))
             findings.changed += _other_than_captured(catalog, batch)
