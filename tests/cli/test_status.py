@@ -36,11 +36,24 @@ def test_watching_shows_it_again_and_again_until_ctrl_c(empty, style):
         assert lines[4] == lines[0]
 
 
+def test_files_are_named_as_they_may_be_typed_here(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path / "data")
+    common = {"version": "v1", "state": "current", "error": None, "next_try": None}
+    places = ("data/a/b.h5", "other.h5", "database.h5")
+    shown = _sources([{**common, "path": str(tmp_path / place)} for place in places])
+    assert [line.split()[-1] for line in shown.splitlines()[1:]] == [
+        "a/b.h5",
+        str(tmp_path / "other.h5"),
+        str(tmp_path / "database.h5"),
+    ]
+
+
 def test_a_capture_that_takes_long_shows_how_far_it_is():
     common = {"path": "/a.h5", "version": None, "error": None, "next_try": None}
     states = [("capturing", 45.2), ("capturing", None), ("current", 99.0)]
     shown = _sources([{**common, "state": state, "progress": far} for state, far in states])
-    assert [line.split()[1:-1] for line in shown.splitlines()[1:]] == [
+    assert [line.split()[:-2] for line in shown.splitlines()[1:]] == [
         ["capturing", "45", "%"],
         ["capturing"],
         ["current"],

@@ -77,7 +77,8 @@ def _watch(
                 time.sleep(interval)
         with Live(console=Console(), screen=True, auto_refresh=False) as live:
             while True:
-                live.update(Text.from_ansi(text(look())), refresh=True)
+                lines = Text.from_ansi(text(look()), no_wrap=True, overflow="ellipsis")
+                live.update(lines, refresh=True)
                 time.sleep(interval)
     except KeyboardInterrupt:
         return

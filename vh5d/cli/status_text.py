@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from vh5d.cli.text import counted, duration, printable, table
+from vh5d.cli.text import as_seen_from_here, counted, duration, printable, table
 from vh5d.policy.units import format_size
 
 _GOOD = {"current", "emptied", "growing", "missing"}
@@ -99,11 +99,14 @@ def _queues(found: dict[str, Any]) -> list[str]:
 
 
 def _sources(sources: list[dict[str, Any]]) -> str:
-    rows = [
-        (printable(each["path"]), _state(each), each["version"] or "-", _why(each))
-        for each in sources
-    ]
-    return table(("file", "state", "version", ""), rows)
+    rows = [(_state(each), each["version"] or "-", _name(each)) for each in sources]
+    return table(("state", "version", "file"), rows)
+
+
+def _name(source: dict[str, Any]) -> str:
+    """Return a file's name, and what is to be said of it."""
+    name, why = printable(as_seen_from_here(source["path"])), _why(source)
+    return f"{name}: {why}" if why else name
 
 
 def _state(source: dict[str, Any]) -> str:

@@ -24,6 +24,15 @@ def printable(text: str | Path | bytes) -> str:
     )
 
 
+def as_seen_from_here(path: str) -> str:
+    """Return a path as it may be typed here: relative, if it is below the working directory."""
+    try:
+        here = os.getcwd()  # noqa: PTH109 - its name, nothing else
+    except OSError:
+        return path  # it was removed
+    return path.removeprefix(here.rstrip("/") + "/")
+
+
 def one_line(text: str) -> str:
     """Return `printable` text in one line."""
     return printable(" ".join(text.splitlines()))
