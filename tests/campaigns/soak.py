@@ -31,6 +31,7 @@ from tests.support.lab import Lab, instruments
 from tests.support.lab_clock import LabClock
 from tests.support.service import Up
 from tests.support.waiting import wait_for
+from vh5d.errors import VH5DError
 from vh5d.policy.retention_settings import Retention
 from vh5d.service.thinning import thin
 from vh5d.store.compact import compact
@@ -128,21 +129,26 @@ class Soak:
     def run(self) -> Figures:
         began = time.monotonic()
         self.up.start()
-        working = instruments(self.lab)
         try:
-            for each in working:
-                each.start()
-            self.watch_over(working)
+            self.open_and_close()
         finally:
             self.lab.closing.set()
+            self.up.kill()
+        self.figures.seconds = time.monotonic() - began
+        return self.figures
+
+    def open_and_close(self) -> None:
+        working = instruments(self.lab)
+        for each in working:
+            each.start()
+        self.watch_over(working)
+        self.lab.closing.set()
         for each in working:
             each.join(self.lab.patience + 30)
             if each.is_alive():
                 self.figures.losses.append(f"{each.name} hangs")
         self.figures.losses += [repr(error) for error in self.lab.errors]
         self.close()
-        self.figures.seconds = time.monotonic() - began
-        return self.figures
 
     def watch_over(self, working: list[threading.Thread]) -> None:
         """Kill in the first half, take samples, until the lab closes."""
@@ -212,7 +218,7 @@ class Soak:
         try:
             with open_store(store) as reader:
                 return [version.name for version in reader.versions]
-        except OSError:
+        except VH5DError:  # at work, or on its way to the archive
             return []
 
     def close(self) -> None:
