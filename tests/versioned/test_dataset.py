@@ -235,7 +235,7 @@ def test_values_of_a_dataset_under_two_names_are_one(vf):
 
 
 def test_data_larger_than_memory_allows_goes_to_a_temporary_file(vf, monkeypatch):
-    monkeypatch.setattr("vh5d.versioned.stage.DEFAULT_BUDGET", 100_000)
+    monkeypatch.setattr("vh5d.versioned.draft_values.DEFAULT_BUDGET", 100_000)
     data = np.random.default_rng(0).integers(0, 100, 200_000)
     with vf.stage_version("v1") as group:
         x = group.create_dataset("x", data.shape, "i8", chunks=(10_000,))

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from vh5d.hdf5.regions import retarget_region
 from vh5d.hdf5.stubs import unfiltered_stub
+from vh5d.versioned.array_blocks import cut, spread
 from vh5d.versioned.array_ledger import Chunk, Ledger, grid, runs
 from vh5d.versioned.array_read import read_masked, read_mixed
 from vh5d.versioned.array_sources import (
@@ -201,7 +202,7 @@ class StagedArray(ArrayViews):
     def __setitem__(self, args: Any, value: Any) -> None:
         args = plain(args)
         if any(isinstance(arg, h5py.MultiBlockSlice) for arg in args):
-            value = self._spread(args, value)
+            value = spread(args, value, self.shape, self.dtype)
 
         def write(args: tuple[Any, ...]) -> None:
             self._staged[args] = value
@@ -270,7 +271,7 @@ class StagedArray(ArrayViews):
         if self.base is None:
             yield from self.to_chunks()
         else:
-            yield from self._values(sorted(self._ledger.changed.union(self._ledger.cut())))
+            yield from self._cut(sorted(self._ledger.changed.union(self._ledger.cut())))
 
     def removed(self) -> NDArray[np.uint64]:
         """Return (m, ndim) positions of chunks of the base's that no longer exist.
@@ -306,7 +307,7 @@ class StagedArray(ArrayViews):
         """Yield every chunk, as `dirty` does, but those that hold only the fill value."""
         ledger = self._ledger
         written = ledger.changed.union(product(*grid(ledger.kept, ledger.chunks)))
-        yield from self._values(sorted(written))
+        yield from self._cut(sorted(written))
 
     def write_to(self, dataset: h5py.Dataset) -> None:
         """Write all elements to a dataset of the same shape and type."""
@@ -415,41 +416,5 @@ class StagedArray(ArrayViews):
         if selection is not None and not names and selection.shape == self.shape:
             ledger.forget_base()
 
-    def _spread(self, args: tuple[Any, ...], value: Any) -> Any:
-        """Return a value in the shape of a selection of blocks.
-
-        h5py, up to 3.16, broadcasts over blocks as if they were one element wide.
-        """
-        selection = parse(split_names(args)[1], self.shape)
-        structured = self.dtype.kind in "OV"
-        if selection is None or (structured and isinstance(value, np.ndarray)):
-            return value
-        shape = tuple(len(axis) for axis in selection.axes if not axis.scalar)
-        try:
-            values = np.asarray(value, dtype=self.dtype.base if structured else None)
-            return np.broadcast_to(values, shape)
-        except (TypeError, ValueError):
-            return value  # h5py says what is wrong with it
-
-    def _values(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, NDArray[Any]]]:
-        ledger = self._ledger
-        for box in runs(chunks, ledger.grid(), self._limit):
-            region = ledger.region(box)
-            values = self[region]
-            for chunk in product(*box):
-                inside = tuple(
-                    slice(
-                        number * size - whole.start,
-                        min((number + 1) * size, whole.stop) - whole.start,
-                    )
-                    for number, size, whole in zip(chunk, self.chunks, region, strict=True)
-                )
-                yield chunk, self._padded(values[inside])
-
-    def _padded(self, values: NDArray[Any]) -> NDArray[Any]:
-        if values.shape[: self.ndim] == self.chunks:
-            return np.ascontiguousarray(values)
-        whole = np.empty(self.chunks + values.shape[self.ndim :], values.dtype)
-        whole[...] = self._staged.fillvalue
-        whole[tuple(slice(0, n) for n in values.shape[: self.ndim])] = values
-        return whole
+    def _cut(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, NDArray[Any]]]:
+        return cut(self, self._ledger, chunks, self._limit, lambda: self._staged.fillvalue)

@@ -12,7 +12,8 @@ from vh5d.hdf5.fingerprint import Sketch
 from vh5d.hdf5.stubs import is_dataset
 from vh5d.hdf5.walk import LinkKind, SourceLink, is_group, list_links
 from vh5d.store import layout
-from vh5d.versioned.stage import Node, Stage
+from vh5d.versioned.node import Node
+from vh5d.versioned.stage import Stage
 
 
 class Changes:

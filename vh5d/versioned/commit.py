@@ -14,7 +14,8 @@ from vh5d.store.datasets import stage_header
 from vh5d.store.staging import StagingArea
 from vh5d.versioned.changes import Changes
 from vh5d.versioned.graph import Graph
-from vh5d.versioned.stage import Node, Stage
+from vh5d.versioned.node import Node
+from vh5d.versioned.stage import Stage
 from vh5d.versioned.values import StagedValues, stage_values
 
 
@@ -150,7 +151,7 @@ class Commit:
 
     def _whole(self, node: Node) -> Any:
         if node.array is None:
-            self._stage.thaw(node)
+            self._stage.values.thaw(node)
         if node.implicit:
             return contiguous_copy(node.id, self._area.file.id)
         staged = stage_values(self._area, node)

@@ -62,7 +62,7 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
         """Read values; every index h5py takes, and those of ndindex."""
         args = plain(args)
         if self._stage is not None and _names_region(args):
-            self._stage.thaw(self._stage.node_of(self.id))
+            self._stage.values.thaw(self._stage.node_of(self.id))
         values = self._elsewhere()
         if values is None:
             return super().__getitem__(args, new_dtype)
@@ -85,8 +85,8 @@ class InMemoryArrayDataset(Member, h5py.Dataset):  # type: ignore[misc]
         if node.source is None:
             return node.array
         if node.holds_array:
-            return stage.edited(node)
-        stage.thaw(node)
+            return stage.values.edited(node)
+        stage.values.thaw(node)
         return None
 
     def __setitem__(self, args: Any, val: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import h5py
 
 from vh5d.hdf5.address import address_of
-from vh5d.versioned.stage import Stage, write_chunks
+from vh5d.versioned.draft_values import write_chunks
+from vh5d.versioned.stage import Stage
 
 
 def duplicate(stage: Stage, original: Any, copied: Any) -> None:

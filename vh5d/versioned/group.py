@@ -149,9 +149,9 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
         if name and name in self:
             return super().create_dataset(name, shape=(), dtype="i1")  # refused in h5py's words
         create = super().create_dataset
-        if to_be_held(shape, dtype, data, kwds) and stage.may_hold(data.nbytes):
+        if to_be_held(shape, dtype, data, kwds) and stage.values.may_hold(data.nbytes):
             made, implicit = create_anonymous(create, data.shape, data.dtype, None, kwds)
-            stage.hold(stage.node_of(made.id), data)
+            stage.values.hold(stage.node_of(made.id), data)
         else:
             made, implicit = create_anonymous(create, shape, dtype, data, kwds)
         node = stage.node_of(made.id)
@@ -232,7 +232,7 @@ class InMemoryGroup(Member, h5py.Group):  # type: ignore[misc]
             stage.reach_all(origin.id)
         for node in stage.objects(origin.id):
             if is_dataset(node.id):
-                stage.thaw(node)
+                stage.values.thaw(node)
 
     def copy(self, source: Any, dest: Any, name: str | None = None, **options: Any) -> None:
         """Copy an object with what is below it, as h5py does."""

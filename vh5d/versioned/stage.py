@@ -9,16 +9,13 @@ one placeholder. Nothing of it touches the store before the commit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
 import h5py
-from numpy.typing import NDArray
 
 from vh5d.errors import VH5DError
 from vh5d.hdf5.address import address_of, link, open_by_address, open_by_path
@@ -39,57 +36,11 @@ from vh5d.hdf5.stubs import (
 from vh5d.hdf5.walk import LinkKind, SourceLink, find_link, is_group, list_links
 from vh5d.store import layout
 from vh5d.store.versions import TIMESTAMP_FORMAT
-from vh5d.versioned.array import StagedArray
-from vh5d.versioned.array_sources import write_block
-from vh5d.versioned.spill import DEFAULT_BUDGET, Drafts
+from vh5d.versioned.draft_values import DraftValues
+from vh5d.versioned.node import Node
+from vh5d.versioned.spill import Drafts
 
 MOST_SOFT_LINKS = 16  # followed for one path, as HDF5 does by default (H5L_NUM_LINKS)
-
-
-@dataclass(eq=False)
-class Node:
-    """An object of the draft.
-
-    Attributes
-    ----------
-    id
-        Its low-level identifier in the draft, which keeps its address its own.
-    base
-        Identifier of the committed object that it stands for, if any.
-    links
-        Of a group: those of `base` when they were taken over; None before that.
-    waiting
-        Of a group: addresses of the committed objects that its placeholders stand for, by name.
-    source
-        Of a dataset: identifier of the committed dataset whose values it has, or had before they
-        were changed in `array`; None when its values are all in the draft, or in `array`.
-    implicit
-        Of a dataset: whether nobody chose how it is stored.
-    array
-        Of a dataset whose values are those of `source` with changes, or of a new one whose values
-        are kept beside the draft.
-    cut
-        Whether `array` was ever made smaller.
-    """
-
-    id: Any
-    base: Any | None = None
-    links: tuple[SourceLink, ...] | None = None
-    waiting: dict[bytes, int] = field(default_factory=dict)
-    source: Any | None = None
-    implicit: bool = False
-    array: StagedArray | None = None
-    cut: bool = False
-
-    @cached_property
-    def holds_array(self) -> bool:
-        """Whether it is a dataset of plain elements, which chunks can be cut from."""
-        return is_dataset(self.id) and is_array(open_dataset(self.id))
-
-    @property
-    def base_address(self) -> int | None:
-        """Address of the committed object."""
-        return None if self.base is None else address_of(self.base)
 
 
 class Stage:
@@ -105,6 +56,11 @@ class Stage:
         What the version will be called.
     drafts
         Where it gets its file.
+
+    Attributes
+    ----------
+    values
+        Of its datasets.
     """
 
     def __init__(self, store: h5py.File, previous: h5py.Group, name: str, drafts: Drafts) -> None:
@@ -115,7 +71,7 @@ class Stage:
         self.lost: list[str] = []
         self._drafts = drafts
         self._scratch = drafts.take()
-        self._held_nbytes = 0
+        self.values = DraftValues(self._scratch)
         self._draft = self._scratch.file
         self._placeholder = stub_group(self._draft.id, None)
         self._placeholder_address = address_of(self._placeholder)
@@ -331,55 +287,6 @@ class Stage:
                     if not self.is_placeholder(each.address):
                         pending.append(open_by_address(self._draft.id, each.address))
 
-    # Values
-
-    def edited(self, node: Node) -> StagedArray:
-        """Return the array that takes the changes to a dataset's committed values."""
-        if node.array is None:
-            stub, source = h5py.Dataset(node.id), h5py.Dataset(node.source)
-            node.array = StagedArray(
-                stub.shape,
-                stub.dtype,
-                stub.chunks,
-                stub.maxshape,
-                stub.fillvalue,
-                source,
-                scratch=self._scratch,
-                stub=node.id,
-            )
-        return node.array
-
-    def may_hold(self, nbytes: int) -> bool:
-        """Whether an array of so many bytes may be kept in memory until the commit."""
-        return self._held_nbytes + nbytes <= DEFAULT_BUDGET
-
-    def hold(self, node: Node, data: NDArray[Any]) -> None:
-        """Keep the values of a new dataset of chunks, which the draft does not have.
-
-        Parameters
-        ----------
-        node
-            The dataset, of the shape and the type of `data`.
-        data
-            Numbers; they are copied.
-        """
-        stub = h5py.Dataset(node.id)
-        if stub.chunks is None:
-            stub[...] = data
-            return
-        self._held_nbytes += data.nbytes
-        node.array = StagedArray.from_array(
-            data, stub.chunks, stub.maxshape, fillvalue=stub.fillvalue, scratch=self._scratch
-        )
-
-    def thaw(self, node: Node) -> None:
-        """Take the values of a committed dataset over as a whole."""
-        if node.array is not None:
-            write_chunks(node.id, node.array.to_chunks())
-        elif node.source is not None:
-            copy_values(node.source, node.id)
-        node.source = node.array = None
-
     # Its end
 
     def check(self) -> None:
@@ -411,23 +318,3 @@ class Stage:
 
 def _file_of(obj: h5py.HLObject) -> h5py.File:
     return h5py.HLObject.file.fget(obj)
-
-
-def write_chunks(dataset_id: Any, chunks: Iterable[tuple[tuple[int, ...], NDArray[Any]]]) -> None:
-    """Write whole chunks into a dataset.
-
-    Parameters
-    ----------
-    dataset_id
-        h5py's DatasetID.
-    chunks
-        Places in the chunk grid, and values that have the shape of a chunk.
-    """
-    dataset = h5py.Dataset(dataset_id)
-    for scaled, values in chunks:
-        region = tuple(
-            slice(at * size, min((at + 1) * size, length))
-            for at, size, length in zip(scaled, dataset.chunks, dataset.shape, strict=True)
-        )
-        within = tuple(slice(0, part.stop - part.start) for part in region)
-        write_block(dataset, region, values[within])

@@ -20,7 +20,8 @@ from vh5d.store.datasets import Index, index_at, pool_records
 from vh5d.store.encoding import RAW
 from vh5d.store.pools import HASH_NBYTES, hash_chunk
 from vh5d.store.staging import StagingArea
-from vh5d.versioned.stage import Node, write_chunks
+from vh5d.versioned.draft_values import write_chunks
+from vh5d.versioned.node import Node
 
 StoredChunk = tuple[tuple[int, ...], int, bytes]
 
