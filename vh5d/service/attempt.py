@@ -17,32 +17,27 @@ from vh5d.errors import (
     SourceBusyError,
     SourceChangedError,
     SourceMissingError,
-    SourceUnreadableError,
     StoreBusyError,
     StoreConflictError,
-    StoreWriteError,
     VH5DError,
 )
 from vh5d.hdf5.source_file import SourceFile
 from vh5d.policy import Policy
-from vh5d.policy.units import format_duration, format_size
+from vh5d.policy.units import format_size
 from vh5d.service import followers
 from vh5d.service.asked import capture_options
 from vh5d.service.catalog import Catalog
 from vh5d.service.follow import follow_rename
 from vh5d.service.logs import NOTED
 from vh5d.service.percent import Percent
-from vh5d.service.presence import identity, is_absent, was_deleted
-from vh5d.service.quota import RETRY_PAUSE, Quota
-from vh5d.service.retries import FIRST_PAUSE, LONGEST_PAUSE
+from vh5d.service.presence import inode, is_absent, was_deleted
+from vh5d.service.quota import Quota
+from vh5d.service.setbacks import MOST_ATTEMPTS, Setbacks
 from vh5d.service.source import CHANGE, MAX_WAIT, RESCAN, SWMR, FileStat, Source, State
 from vh5d.store.reader import open_store
 from vh5d.store.versions import VersionInfo
 
-#: After so many attempts a failing file is left alone until it changes; one that ended its
-#: process so often is not parsed any more, and kept by its bytes.
-MOST_ATTEMPTS = 5
-#: Attempts to keep it so.
+#: Attempts to keep a file by its bytes that ended `MOST_ATTEMPTS` processes.
 MOST_UNPARSED = 3
 #: Seconds that a capture waits for another writer or reader of the store.
 STORE_TIMEOUT = 10.0
@@ -126,6 +121,10 @@ class Attempt:
         finally:
             self.catalog.captures.leave_place(path, policy.name, most)
 
+    @property
+    def _setbacks(self) -> Setbacks:
+        return Setbacks(self.catalog, self.random)
+
     def _attempt(self, path: Path, policy: Policy, root: Path) -> State:
         before = self.catalog.captures.started(path, policy.name)
         log.info("begun", path=str(path), policy=policy.name, attempts=before.attempts)
@@ -133,14 +132,14 @@ class Attempt:
             return self._capture(path, policy, root, before)
         except SourceMissingError as error:
             if is_absent(path) and not was_deleted(path, root, before):
-                return self._postpone_passing(path, policy, before, error)
+                return self._setbacks.passing(path, policy, before, error)
             self.catalog.sightings.missing(path)
             log.info("missing", path=str(path))
             return State.MISSING
         except _PASSING as error:
-            return self._postpone_passing(path, policy, before, error)
+            return self._setbacks.passing(path, policy, before, error)
         except QuotaError as error:
-            return self._refuse(path, before, error)
+            return self._setbacks.over_quota(path, before, error)
         except VH5DError as error:
             failure = error
         except MemoryError:
@@ -148,7 +147,7 @@ class Attempt:
         except Exception as error:
             log.exception("capture failed", path=str(path))
             failure = VH5DError(f"{type(error).__name__}: {error}")
-        return self._postpone(path, root, before, failure)
+        return self._setbacks.failed(path, root, before, failure)
 
     def _capture(self, path: Path, policy: Policy, root: Path, before: Source) -> State:
         with SourceFile(path) as source:
@@ -158,13 +157,15 @@ class Attempt:
             stat = FileStat.of(source.stat())
             head = source.superblock()
         if before.attempts >= MOST_ATTEMPTS + MOST_UNPARSED:
-            return self._give_up(path, root, before, stat, f"it ended {before.attempts} workers")
+            return self._setbacks.give_up(
+                path, root, before, stat, f"it ended {before.attempts} workers"
+            )
         if stat.size == 0:
-            return self._empty(path, policy, root, before, stat)
+            return self._setbacks.empty(path, policy, root, before, stat)
         most = policy.limits.file_size
         if most is not None and stat.size > most:
             error = f"larger than {format_size(most)} (limits.file_size)"
-            return self._give_up(path, root, before, stat, error, state=State.TOO_LARGE)
+            return self._setbacks.give_up(path, root, before, stat, error, state=State.TOO_LARGE)
         if before.busy == 0 and (head is None or head.eof > stat.size):
             # Perhaps somebody we cannot see has not finished writing it.
             raise SourceBusyError("not a whole HDF5 file yet")
@@ -181,7 +182,7 @@ class Attempt:
             if last is not None and known and _is_of(last, case):
                 return self._tell_known(case, last)
             if last is not None and (early := _too_early(last, policy, self.clock())) > 0:
-                return self._wait_for_interval(case, early)
+                return self._setbacks.too_early(case.path, policy, before, early)
         options = capture_options(
             policy,
             case.path,
@@ -224,7 +225,7 @@ class Attempt:
             before=case.before,
             changed=result.changed,
             error=error,
-            root_inode=_inode(case.root),
+            root_inode=inode(case.root),
             store=str(result.store),
             bytes_added=result.bytes_added,
             seconds=result.seconds,
@@ -265,37 +266,6 @@ class Attempt:
         with open_store(case.store) as reader:
             return reader.versions[-1] if reader.versions else None
 
-    def _wait_for_interval(self, case: _Case, seconds: float) -> State:
-        """Leave a change to the end of the interval in which there is a version already."""
-        error = f"the last version is younger than {format_duration(case.policy.min_interval)}"
-        log.info("not now", path=str(case.path), reason=error)
-        self.catalog.captures.postponed(
-            case.path,
-            seconds,
-            error,
-            state=State.SETTLING,
-            attempts=None,
-            busy=case.before.busy,
-            before=case.before,
-        )
-        return State.SETTLING
-
-    def _empty(
-        self, path: Path, policy: Policy, root: Path, before: Source, stat: FileStat
-    ) -> State:
-        if not policy.store_for(path).exists():
-            return self._give_up(path, root, before, stat, "empty", state=State.UNREADABLE)
-        log.info("emptied", path=str(path))
-        self.catalog.captures.given_up(
-            path,
-            stat,
-            "emptied; its versions are there",
-            state=State.EMPTIED,
-            root_inode=_inode(root),
-            before=before,
-        )
-        return State.EMPTIED
-
     def _tell_known(self, case: _Case, last: VersionInfo) -> State:
         state = case.state(last.kept_as)
         self.catalog.captures.captured(
@@ -303,79 +273,13 @@ class Attempt:
             case.stat,
             state=state,
             before=case.before,
-            root_inode=_inode(case.root),
+            root_inode=inode(case.root),
             store=str(case.store),
             version=last.name,
             kept_as=last.kept_as,
             bytes_added=last.bytes_added,
         )
         log.info("unchanged", path=str(case.path))
-        return state
-
-    def _give_up(
-        self,
-        path: Path,
-        root: Path,
-        before: Source,
-        stat: FileStat | None,
-        error: str,
-        state: State = State.FAILED,
-    ) -> State:
-        log.error("given up until it changes", path=str(path), error=error)
-        self.catalog.captures.given_up(
-            path, stat, error, state=state, root_inode=_inode(root), before=before
-        )
-        return state
-
-    def _postpone_passing(
-        self, path: Path, policy: Policy, before: Source, error: VH5DError
-    ) -> State:
-        busy = before.busy + 1
-        pause = min(policy.settle * 2 ** min(busy - 1, 8), LONGEST_PAUSE, policy.max_wait)
-        log.info("not now", path=str(path), reason=str(error))
-        self.catalog.captures.postponed(
-            path,
-            pause * (1 + self.random() / 4),
-            str(error),
-            state=State.SETTLING,
-            attempts=None,
-            busy=busy,
-            before=before,
-        )
-        return State.SETTLING
-
-    def _refuse(self, path: Path, before: Source, error: QuotaError) -> State:
-        """Leave a file alone until there is room, which is no fault of its own."""
-        log.error("refused", path=str(path), error=str(error))
-        self.catalog.captures.postponed(
-            path,
-            RETRY_PAUSE * (1 + self.random() / 4),
-            str(error),
-            state=State.QUOTA,
-            attempts=None,
-            busy=before.busy,
-            before=before,
-        )
-        return State.QUOTA
-
-    def _postpone(self, path: Path, root: Path, before: Source, error: VH5DError) -> State:
-        attempts = before.attempts + 1
-        if isinstance(error, StoreWriteError | SourceUnreadableError):
-            attempts = min(attempts, MOST_ATTEMPTS - 1)  # the disk's fault: never given up
-        state = State.UNREADABLE if isinstance(error, SourceUnreadableError) else State.FAILED
-        if attempts >= MOST_ATTEMPTS:
-            return self._give_up(path, root, before, _stat(path), str(error), state)
-        pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 16), LONGEST_PAUSE)
-        log.warning("failed", path=str(path), error=str(error), attempts=attempts)
-        self.catalog.captures.postponed(
-            path,
-            pause * (1 + self.random()) / 2,
-            str(error),
-            state=state,
-            attempts=attempts,
-            busy=before.busy,
-            before=before,
-        )
         return state
 
 
@@ -391,15 +295,3 @@ def _too_early(version: VersionInfo, policy: Policy, now: datetime) -> float:
     """Seconds until there may be another version; a clock that was set back makes nobody wait."""
     age = (now - version.timestamp).total_seconds()
     return policy.min_interval - age if age >= 0 else 0.0
-
-
-def _inode(directory: Path) -> int | None:
-    found = identity(directory)
-    return found[1] if found is not None else None
-
-
-def _stat(path: Path) -> FileStat | None:
-    try:
-        return FileStat.of(path.stat())
-    except OSError:
-        return None

@@ -23,6 +23,12 @@ def identity(path: Path) -> Identity | None:
     return stat.st_dev, stat.st_ino
 
 
+def inode(directory: Path) -> int | None:
+    """Its inode; None: it is not there."""
+    found = identity(directory)
+    return found[1] if found is not None else None
+
+
 def is_absent(path: Path) -> bool:
     """Whether the file system says that there is no such name; an error says nothing."""
     try:

@@ -8,8 +8,6 @@ what cannot be put into the queue now is put there later.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +16,14 @@ import redis
 import structlog
 
 from vh5d.errors import BrokerError
-from vh5d.hdf5.writers import WriterState, writers
+from vh5d.hdf5.writers import writers
 from vh5d.policy import Config, Policy
+from vh5d.service.alarm import Alarm
 from vh5d.service.canary import Habits
+from vh5d.service.candidates import AT_ONCE, Candidates, Probe
 from vh5d.service.catalog import Catalog
-from vh5d.service.growing import Growing, after_death, is_shared
-from vh5d.service.inbox import Batch, Change, Inbox, Kind
+from vh5d.service.contact import Contact
+from vh5d.service.inbox import Batch, Inbox, Kind
 from vh5d.service.looks import Looks
 from vh5d.service.observer import HABITS, DirectoryObserver
 from vh5d.service.presence import is_absent, was_deleted
@@ -32,33 +32,25 @@ from vh5d.service.queues import Priority
 from vh5d.service.records import BATCH
 from vh5d.service.roots import roots_of
 from vh5d.service.roster import identity
-from vh5d.service.settle import Settle, Timing
 from vh5d.service.sight import RootHealth, Sight
 from vh5d.service.signals import StopRequests
-from vh5d.service.source import CHANGE, MAX_WAIT, RESCAN, RETRY, SWMR
 
 #: Seconds: the longest the loop sleeps, and how long it lets a burst of events gather.
 LONGEST_SLEEP = 0.5
 GATHER = 0.02
-#: Files dealt with in one round, so that a hundred thousand do not silence the loop.
-AT_ONCE = 200
-#: Seconds between two looks at the observer's health, the retry set, a broker that failed.
+#: Seconds between two looks at the observer's health, the retry set.
 HEALTH_PAUSE = 1.0
+RETRY_PAUSE = 0.5
 #: The part of the time that looks at places that events do not tell everything of may take.
 OFTEN_SHARE = 0.2
-#: Seconds between two words on roots to the catalog, on a broker that is away to the log.
+#: Seconds between two words on roots to the catalog.
 TELL_PAUSE = 5.0
-SAY_PAUSE = 60.0
 #: Seconds before a file of a root that is not there is asked for again.
 ABSENT_PAUSE = 30.0
-RETRY_PAUSE = 0.5
 #: Captures to be tried again that are looked through at a time, in units of `BATCH`.
 RETRY_PAGES = 10
-BROKER_PAUSE = 1.0
 #: Seconds between two searches for messages that a broker lost.
 LOST_PAUSE = 10.0
-
-Probe = Callable[[Iterable[Path]], Mapping[Path, WriterState]]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -69,20 +61,6 @@ class PutsCaptures(Protocol):
     def put(self, path: Path, policy: str, cause: str, *, queue: str, priority: Priority) -> bool:
         """Have `path` captured; BrokerError when that cannot be asked for now."""
         ...
-
-
-@dataclass
-class _Alarm:
-    """Something to do every so often."""
-
-    pause: float
-    at: float
-
-    def rings(self, now: float) -> bool:
-        if now < self.at:
-            return False
-        self.at = now + self.pause
-        return True
 
 
 class Watcher:
@@ -111,27 +89,21 @@ class Watcher:
         self._config = config
         self._catalog = catalog
         self._queue = queue
-        self._probe = probe
         self._clock = time.monotonic
-        self._settle: Settle[Path] = Settle()
-        self._growing: Growing[Path] = Growing()
-        self._causes: dict[Path, str] = {}
-        self._ready: dict[Path, str] = {}
-        self._broker_failed_at = -BROKER_PAUSE
-        self._broker_away_since: float | None = None
+        self._contact = Contact(catalog, self._clock)
+        self._candidates = Candidates(config, self._contact, probe, self._clock)
         self._known = False
         self._about = identity()
         self._health: dict[Path, RootHealth] = {}
         self._hung: list[Path] = []
         now = self._clock()
-        self._check = _Alarm(HEALTH_PAUSE, now)
+        self._check = Alarm(HEALTH_PAUSE, now)
         often = min(policy.poll_interval for policy in config.policies)
-        self._often = _Alarm(often, now + often)
-        self._tell = _Alarm(TELL_PAUSE, now)
-        self._say = _Alarm(SAY_PAUSE, now)
-        self._retry = _Alarm(RETRY_PAUSE, now)
-        self._lost = _Alarm(LOST_PAUSE, now + LOST_PAUSE)
-        self._rescan = _Alarm(config.rescan, now)
+        self._often = Alarm(often, now + often)
+        self._tell = Alarm(TELL_PAUSE, now)
+        self._retry = Alarm(RETRY_PAUSE, now)
+        self._lost = Alarm(LOST_PAUSE, now + LOST_PAUSE)
+        self._rescan = Alarm(config.rescan, now)
         self.inbox = Inbox(self._clock)
         self._pulse = Pulse(clock=self._clock)
         self._looks = Looks(catalog, config, self.inbox, self._clock)
@@ -182,9 +154,10 @@ class Watcher:
         if self._often.rings(now):
             self._looks.want(self._observer.due(now))
             self._often.at = now + max(self._often.pause, self._looks.seconds / OFTEN_SHARE)
-        if now - self._broker_failed_at >= BROKER_PAUSE:
+        if now >= self._contact.next_try:
             self._with_broker(now)
-        self._choose(self._clock())
+        if self._candidates.choose(self._clock(), self._is_there):
+            self._put_ready()
 
     def _check_health(self) -> None:
         self._observer.check()
@@ -195,7 +168,8 @@ class Watcher:
         self._heed_health()
         # The supervisor takes silence for a thread that hangs.
         ailment = self._observer.ailment()
-        log.debug("alive", settling=len(self._settle), unsent=len(self._ready), ailment=ailment)
+        settling, unsent = len(self._candidates), len(self._candidates.ready)
+        log.debug("alive", settling=settling, unsent=unsent, ailment=ailment)
 
     def _heed_health(self) -> None:
         """Say how well the roots are seen, and look into those that are seen again."""
@@ -218,11 +192,11 @@ class Watcher:
     def _sleep(self, stop: StopRequests) -> None:
         now = self._clock()
         pause = LONGEST_SLEEP
-        for due in (self._settle.next_due(), self._growing.next_due()):
-            if due is not None:
-                pause = min(pause, due - now)
-        if self._ready:
-            pause = min(pause, self._broker_failed_at + BROKER_PAUSE - now)
+        due = self._candidates.next_due()
+        if due is not None:
+            pause = min(pause, due - now)
+        if self._candidates.ready:
+            pause = min(pause, self._contact.next_try - now)
         if pause > 0 and not stop.is_set():
             self.inbox.wait(pause)
         time.sleep(GATHER)
@@ -244,41 +218,13 @@ class Watcher:
                 continue  # a look finds it when its root answers
             policy = self._config.policy_for(path)
             if policy is not None:
-                self._changed(path, change, policy)
+                self._candidates.changed(path, change, policy)
                 settling.append((path, policy.name))
         if settling:
-            self._tell_catalog(lambda: self._catalog.sightings.settling(settling))
-
-    def _changed(self, path: Path, change: Change, policy: Policy) -> None:
-        timing = Timing(policy.settle, policy.max_wait)
-        if policy.while_open == "swmr":
-            self._growing.changed(path, self._clock(), policy.swmr_interval)
-        if change.kind is Kind.FOUND:
-            now = self._clock()
-            quiet_since = now - max(0.0, time.time() - change.at)
-            self._settle.found(path, now, quiet_since, timing)
-            self._causes.setdefault(path, RESCAN)
-            return
-        self._causes[path] = CHANGE
-        if change.moved_from is not None and change.moved_from != path:
-            self._moved(change.moved_from, path, change.at, timing, policy)
-        if change.kind is Kind.CLOSED:
-            self._settle.closed(path, change.at, timing)
-        else:
-            self._settle.changed(path, change.at, timing)
-
-    def _moved(self, source: Path, path: Path, at: float, timing: Timing, policy: Policy) -> None:
-        self._settle.moved(source, path, at, timing)
-        self._growing.forget(source)
-        self._causes.pop(source, None)
-        if self._config.policy_for(source) is not None:
-            self._tell_catalog(lambda: self._catalog.sightings.moved(source, path, policy.name))
+            self._contact.tell(lambda catalog: catalog.sightings.settling(settling))
 
     def _gone(self, path: Path) -> None:
-        self._settle.forget(path)
-        self._growing.forget(path)
-        self._causes.pop(path, None)
-        self._ready.pop(path, None)
+        self._candidates.forget(path)
         if self._hangs(path):
             return
         policy = self._config.policy_for(path)
@@ -286,8 +232,8 @@ class Watcher:
         if root is None:
             return
         watched = self._observer.identity(root)
-        self._tell_catalog(
-            lambda: self._catalog.sightings.missing(
+        self._contact.tell(
+            lambda catalog: catalog.sightings.missing(
                 path, lambda before: was_deleted(path, root, before, watched=watched)
             )
         )
@@ -297,68 +243,9 @@ class Watcher:
 
     # Out.
 
-    def _choose(self, now: float) -> None:
-        due = [path for path in self._settle.due(now, AT_ONCE) if self._is_there(path)]
-        looked = [path for path in self._growing.take(now, AT_ONCE) if self._is_there(path)]
-        if not due and not looked:
-            return
-        written = self._probe([*due, *looked])
-        for path in looked:
-            self._look_at(path, written.get(path), now)
-        for path in due:
-            if path not in self._settle:
-                continue
-            cause = self._causes.get(path, CHANGE)
-            writer = written.get(path)
-            if writer is not None and self._waits(path, writer, now):
-                continue
-            if writer is not None and writer.process is not None:
-                cause = MAX_WAIT
-                log.warning("still being written", path=str(path), by=str(writer))
-            self._settle.take(path)
-            self._growing.forget(path)
-            self._causes.pop(path, None)
-            self._ready[path] = cause
-        self._put_ready()
-
-    def _waits(self, path: Path, writer: WriterState, now: float) -> bool:
-        """Whether a file that is being written waits on; at the latest until its `max_wait`."""
-        policy = self._config.policy_for(path)
-        seen = writer.process is not None or path in self._growing
-        if policy is not None and seen and is_shared(writer, policy):
-            self._leave_growing(path, policy, now)
-            return True
-        if writer.process is None:
-            return self._settle.unclean(path, now)
-        if self._settle.busy(path, now):
-            return True
-        if policy is not None and policy.while_open == "skip":
-            self._settle.forget(path)  # its close, or a look at the disk, brings it back
-            return True
-        return False
-
-    def _look_at(self, path: Path, writer: WriterState | None, now: float) -> None:
-        """Have a file captured if it grows; if not, it waits until it is at rest."""
-        policy = self._config.policy_for(path)
-        if policy is None or writer is None or not is_shared(writer, policy):
-            return
-        self._settle.forget(path)
-        self._causes.pop(path, None)
-        self._ready[path] = SWMR
-        if writer.process is None:
-            # Somebody whom we cannot see, or nobody any more.
-            self._settle.found(path, now, now, after_death(policy))
-
-    def _leave_growing(self, path: Path, policy: Policy, now: float) -> None:
-        """Leave a file that grows to the next look at it; its close brings it back."""
-        self._growing.changed(path, now, policy.swmr_interval)
-        self._settle.forget(path)
-        if self._causes.pop(path, None) == RETRY:
-            self._tell_catalog(lambda: self._catalog.retries.later(path, policy.swmr_interval))
-
     def _is_there(self, path: Path) -> bool:
         if self._hangs(path):
-            self._settle.forget(path)  # a look finds it when its root answers
+            self._candidates.put_off(path)  # a look finds it when its root answers
             return False
         if not is_absent(path):
             return True
@@ -369,15 +256,15 @@ class Watcher:
         return any(path.is_relative_to(root) for root in self._hung)
 
     def _put_ready(self) -> None:
-        for path, cause in list(islice(self._ready.items(), AT_ONCE)):
+        for path, cause in list(islice(self._candidates.ready.items(), AT_ONCE)):
             policy = self._config.policy_for(path)
             try:
                 if policy is not None and not self._ask(path, policy, cause):
                     log.debug("in the queue already", path=str(path))
             except (BrokerError, redis.RedisError) as error:
-                self._broker_failed(error)
+                self._contact.failed(error)
                 return
-            del self._ready[path]
+            del self._candidates.ready[path]
 
     def _ask(self, path: Path, policy: Policy, cause: str) -> bool:
         return self._queue.put(
@@ -396,11 +283,14 @@ class Watcher:
             if self._tell.rings(now):
                 self._tell_roots()
         except redis.RedisError as error:
-            self._broker_failed(error)
+            self._contact.failed(error)
             return
-        if self._broker_failed_at >= now:
+        if self._contact.has_failed_since(now):
             return
-        self._broker_answers()
+        if self._contact.answered():
+            # What could not be told meanwhile, a look at everything finds.
+            self._lost.at = self._clock()
+            self._looks.want_everything()
         self._looks.begin(self._hung)
 
     def _find_lost(self) -> None:
@@ -428,7 +318,7 @@ class Watcher:
             for health in self._health.values()
         ]
         self._catalog.sightings.tell_roots(self._about["name"], told)
-        about = {"roots": [str(path) for path in self._health], "settling": len(self._settle)}
+        about = {"roots": [str(path) for path in self._health], "settling": len(self._candidates)}
         self._catalog.roster.tell("watchers", self._about["name"], self._about | about)
 
     def _leave(self) -> None:
@@ -452,38 +342,6 @@ class Watcher:
             return False
         if not self._is_there(path):
             self._catalog.retries.later(path, ABSENT_PAUSE)
-        elif path not in self._settle and path not in self._ready:
-            timing = Timing(policy.settle, policy.max_wait)
-            self._settle.found(path, self._clock(), 0.0, timing)
-            self._causes.setdefault(path, RETRY)
+        else:
+            self._candidates.tried_again(path, policy)
         return True
-
-    def _tell_catalog(self, tell: Callable[[], None]) -> None:
-        """What the catalog says while the broker is away is mended by the next capture."""
-        if self._clock() - self._broker_failed_at < BROKER_PAUSE:
-            return
-        try:
-            tell()
-        except redis.RedisError as error:
-            self._broker_failed(error)
-
-    def _broker_failed(self, error: Exception) -> None:
-        now = self._broker_failed_at = self._clock()
-        if self._broker_away_since is None:
-            self._broker_away_since = self._say.at = now
-        if self._say.rings(now):
-            log.error(
-                "the broker does not answer, going on without it",
-                error=str(error),
-                seconds=round(now - self._broker_away_since),
-            )
-
-    def _broker_answers(self) -> None:
-        """What could not be told meanwhile, a look at everything finds."""
-        if self._broker_away_since is None:
-            return
-        seconds = self._clock() - self._broker_away_since
-        log.warning("the broker answers again, looking at everything", seconds=round(seconds))
-        self._broker_away_since = None
-        self._lost.at = self._clock()
-        self._looks.want_everything()
