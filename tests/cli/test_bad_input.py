@@ -491,3 +491,31 @@ def test_choices_are_listed_in_one_line(vh5d):
     done = vh5d("completion")
     assert done.code == 2
     assert done.line.startswith("vh5d: Missing argument 'SHELL'. Choose from: bash, zsh, fish; ")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "infinite"),
+    [("ascii", "\N{INFINITY}"), ("latin-1", r"\u221e")],  # click writes UTF-8 in place of ASCII
+)
+def test_a_terminal_that_lacks_characters(tmp_path, vh5d, encoding, infinite):
+    path = tmp_path / "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=[1], maxshape=(None,))
+    assert vh5d("snapshot", path).code == 0
+    legacy = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    for utf8 in "01":
+        env = {**legacy, "PYTHONUTF8": utf8}
+        for command, said in (("show", f"at most ({infinite})"), ("status", "current  v1 ")):
+            argument = path if command == "show" else tmp_path
+            done = in_process([command, argument], cwd=tmp_path, env=env, errors="replace")
+            assert (done.code, done.err) == (0, "")
+            assert said in done.out
+
+
+def test_an_import_of_what_holds_no_versions(vh5d, source, tmp_path):
+    done = vh5d("import", source, tmp_path / "new.h5")
+    assert done.code == 1
+    assert done.line == (
+        f"vh5d: {source}: holds no versions of versioned-hdf5; "
+        "`vh5d snapshot` keeps versions of any HDF5 file"
+    )

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from keyword import iskeyword
 from typing import Any
 
@@ -93,6 +94,8 @@ class LazyGroup(click.Group):
 
         if not standalone_mode:
             return run()
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # where the locale lacks a character
         try:
             result = run()
             sys.stdout.flush()

@@ -15,7 +15,9 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 def printable(text: str | Path | bytes) -> str:
     r"""Return text that does nothing to a terminal: what is unprintable becomes ``\x1b``."""
-    raw = text if isinstance(text, bytes) else os.fsencode(text)
+    raw = text
+    if not isinstance(raw, bytes):
+        raw = os.fspath(raw).encode("utf-8", "surrogateescape")
     decoded = raw.decode("utf-8", "backslashreplace")
     if decoded.isprintable():
         return decoded

@@ -129,6 +129,11 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         except OSError as error:
             raise NotAStoreError(f"{path}: HDF5 cannot open it: {error}") from error
         with file:
+            if layout.VERSIONS not in file:
+                raise NotAStoreError(
+                    f"{path}: holds no versions of versioned-hdf5",
+                    hint="`vh5d snapshot` keeps versions of any HDF5 file",
+                )
             layout.check(file, path, theirs=True)
             if not layout.is_theirs(file):
                 raise NotAStoreError(
