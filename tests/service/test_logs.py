@@ -7,8 +7,9 @@ import pytest
 import structlog
 
 from vh5d.service import logs
-from vh5d.service.live import Introduction, LineView, Overview
+from vh5d.service.live import Introduction, LineView, LiveView, Overview
 from vh5d.service.process import spawn
+from vh5d.service.source import State
 
 VERSION = {
     "event": "version",
@@ -105,6 +106,20 @@ def test_the_json_view_prints_objects(capsys, tmp_path):
     assert started["event"] == "started"
     assert started["watched"] == ["/data"]
     assert version["version"] == "v3"
+
+
+def test_the_live_view_of_a_narrow_terminal_keeps_sizes_whole(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("TERM", "xterm")
+    view = LiveView()
+    view.start(Introduction(("/data",), ("s",), tmp_path, "2s"))
+    view.record({**VERSION, "path": "/data/a-name-that-is-rather-long.h5"})
+    view.overview(Overview({State.CURRENT: 1}))
+    view.stop()
+    out = capsys.readouterr().out
+    assert "2 KiB" in out
+    assert "0.12 s" in out
+    assert "1 file (1 current) · 1 version, " in out.replace("\n", " ")
 
 
 def test_a_child_has_a_process_group_of_its_own():

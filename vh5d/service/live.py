@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from vh5d.policy.units import format_size
 from vh5d.service import logs
@@ -162,7 +162,8 @@ class LiveView:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("kept at", "file", "version", "added", "of", "took"):
-            table.add_column(title, justify="left" if title in {"file", "version"} else "right")
+            justify: Literal["left", "right"] = "left" if title in {"file", "version"} else "right"
+            table.add_column(title, justify=justify, no_wrap=title != "file", overflow="fold")
         for record in self._versions:
             table.add_row(
                 logs.text_line(record)[11:19],
@@ -188,7 +189,12 @@ class LiveView:
         files = sum(self._overview.states.values())
         queue = f"{self._overview.waiting} waiting, {self._overview.running} at work"
         return Text(
-            f"{files} files ({states or 'none yet'}) · {self._count} versions, "
+            f"{_counted(files, 'file')} ({states or 'none yet'}) · "
+            f"{_counted(self._count, 'version')}, "
             f"{format_size(self._added)} added · queue: {queue}",
             style="bold",
         )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
