@@ -133,3 +133,9 @@ def test_compact_rewrites_the_store(source, three, vh5d):
     text = vh5d("compact", source, "--yes").out
     assert "1 version" in text
     assert "became" in text
+
+
+def test_the_oldest_version_that_is_left_is_not_called_the_first(vh5d, source, store):
+    assert vh5d("log", source).out.splitlines()[-1].endswith("the first version")
+    assert vh5d("prune", source, "v1", "--yes").code == 0
+    assert vh5d("log", source).out.splitlines()[-1].endswith("the oldest that is left")

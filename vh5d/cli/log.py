@@ -111,7 +111,7 @@ def _as_table(reader: StoreReader, versions: list[VersionInfo]) -> str:
 
 def _what(reader: StoreReader, version: VersionInfo) -> str:
     if version.sequence == min(each.sequence for each in reader.versions):
-        return "the first version"
+        return "the first version" if version.sequence == 1 else "the oldest that is left"
     counts = _changed(reader, version)
     if counts is None:
         return "the bytes of the file"

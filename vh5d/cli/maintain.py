@@ -63,8 +63,9 @@ def command(
     stop.install()
     with suppress(OSError):  # a sandbox may forbid it
         os.nice(NICENESS)
-    settings, _ = chosen_settings(told, directories)
-    if broker is None and settings.broker == "embedded":
+    named = bool(directories) or told.config_file is not None
+    settings = chosen_settings(told, directories)[0] if named or broker is not None else None
+    if settings is None or (broker is None and settings.broker == "embedded"):
         service = find_service(directories, told.config_file, told.state)
         broker, settings = service.broker, service.config
     without = "start the service, or do without: vh5d prune --by-policy --config FILE"
