@@ -61,3 +61,8 @@ def test_versions_that_begin_so_are_offered_and_their_tags(vh5d, source, version
 def test_where_there_are_none_nothing_is_offered_or_said(file, tmp_path):
     (tmp_path / "text.h5").write_text("no HDF5")
     assert offered("show", file, "", cwd=tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["up", "status", "events", "doctor"])
+def test_directories_are_left_to_the_shell(command, tmp_path):
+    assert offered(command, "da", cwd=tmp_path) == ["da"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from vh5d.errors import UsageError
 
@@ -36,6 +37,10 @@ class _Directory(click.ParamType[Path]):
         if path.suffix in {".yaml", ".yml"} and not path.is_dir():
             raise UsageError(f"{path} is no directory", hint=f"say --config {path}")
         return path
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Have the shell complete names of directories."""
+        return [CompletionItem(incomplete, type="dir")]
 
 
 #: A DIR; whether it can be read is told by whoever reads it.

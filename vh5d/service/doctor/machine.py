@@ -103,7 +103,7 @@ def time_zone(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         message = f"TZ={name} is no time zone that this machine knows: all is in UTC"
         yield Finding("time zone", "bites", message, "unset TZ, or e.g. TZ=Europe/Berlin")
     else:
-        yield Finding("time zone", "ok", f"{time.strftime('%Z, UTC%z')}: it is {time.ctime()}")
+        yield Finding("time zone", "ok", time.strftime("%Z, UTC%z: it is %Y-%m-%d %H:%M:%S"))
 
 
 def _is_zone(name: str) -> bool:
