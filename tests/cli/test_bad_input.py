@@ -473,6 +473,14 @@ def test_a_full_standard_output(source, store, tmp_path):
     assert done.stderr == "vh5d: No space left on device\n"
 
 
+def test_a_diff_with_a_file_that_is_gone(vh5d, source, store):
+    source.unlink()
+    done = vh5d("diff", source, "v1")
+    assert done.code == 2
+    assert done.line == f"vh5d: {source}: is gone, and cannot be compared; name a second version"
+    assert vh5d("diff", source, "v1", "v2").code == 0
+
+
 @pytest.mark.parametrize("command", ["up", "status", "doctor", "worker"])
 def test_a_configuration_in_place_of_a_directory(vh5d, tmp_path, command):
     (tmp_path / "vh5d.yaml").write_text("policies: [{watch: data}]\n")

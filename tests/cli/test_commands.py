@@ -282,7 +282,7 @@ def test_verify_reports_damage(vh5d, source, store):
     store.write_bytes(data)
     done = vh5d("verify", source)
     assert done.code == 1
-    assert "/frames: 1 chunks are damaged or missing (v1" in done.out
+    assert "/frames: chunks damaged or missing: 1 (v1" in done.out
     found = vh5d("verify", source, "--json")
     assert found.code == 1
     assert found.json["ok"] is False

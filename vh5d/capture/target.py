@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vh5d.errors import StoreWriteError, TargetExistsError
+
+_HINTS = {
+    errno.ENOENT: "make its directory first",
+    errno.ENOSPC: "free space on its disk, or choose another place",
+    errno.EDQUOT: "free some of the owner's quota, or choose another place",
+    errno.EROFS: "choose another place: its file system is mounted read-only",
+    errno.EACCES: "choose another place, or give this user the right to write there",
+    errno.EPERM: "choose another place, or give this user the right to write there",
+}
 
 
 @contextmanager
@@ -71,5 +81,5 @@ def _exists(path: Path) -> TargetExistsError:
 def _refused(path: Path, error: OSError) -> StoreWriteError:
     if isinstance(error, IsADirectoryError):
         return StoreWriteError(f"{path}: is a directory", hint="name a file")
-    hint = "make its directory first" if isinstance(error, FileNotFoundError) else None
+    hint = _HINTS.get(error.errno or 0)
     return StoreWriteError(f"{path}: cannot be written: {error.strerror}", hint=hint)

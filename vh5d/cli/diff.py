@@ -64,6 +64,10 @@ def command(
                 raise UsageError(
                     f"{found.store}: does not say where its file is", hint="name a second version"
                 )
+            if not source.exists():
+                raise UsageError(
+                    f"{source}: is gone, and cannot be compared", hint="name a second version"
+                )
             result = diff_source(reader, before, source)
         if told.json:
             print_json(_as_json(result, None if source is None else str(source)))

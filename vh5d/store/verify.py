@@ -218,7 +218,7 @@ class _Check:
         name, bad = checked.pool.encoding.name, checked.bad.tolist()
         shown = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         self.problems.append(
-            Problem("chunk", f"{len(bad)} chunks of pool {name!r} are damaged: rows {shown}")
+            Problem("chunk", f"damaged chunks of pool {name!r}: {len(bad)}, in rows {shown}")
         )
 
     # Versions
@@ -282,7 +282,7 @@ class _Check:
         )
         hashes, missing = self._hashes(plan)
         if missing:
-            self._add("image", version, f"{missing} pieces of its file are damaged or missing")
+            self._add("image", version, f"pieces of its file damaged or missing: {missing}")
         elif digest(plan.image.facts.size, plan.pieces, hashes) != plan.image.facts.digest:
             self._add(
                 "image", version, "its file does not have the digest that it was captured with"
@@ -327,7 +327,7 @@ class _Check:
                 self._add("index", version, str(error), path)
                 continue
             if damaged:
-                self._add("chunk", version, f"{damaged} chunks are damaged or missing", path)
+                self._add("chunk", version, f"chunks damaged or missing: {damaged}", path)
 
     def _damaged_chunks(self, entry: ObjectEntry) -> int:
         records = self.indexes.records(entry)

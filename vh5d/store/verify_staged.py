@@ -100,4 +100,4 @@ class StagedCheck:
             yield Finding("index", b"", str(error))
             return
         if damaged:
-            yield Finding("chunk", b"", f"{damaged} chunks are damaged or missing")
+            yield Finding("chunk", b"", f"chunks damaged or missing: {damaged}")
