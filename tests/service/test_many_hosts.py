@@ -19,7 +19,7 @@ from vh5d.service.attempt import Attempt
 from vh5d.service.catalog import Catalog
 from vh5d.service.clock import LOOK_PAUSE, BrokerClock
 from vh5d.service.records import PREFIX
-from vh5d.service.recovery import UNSEEN
+from vh5d.service.recovery import LONGEST_WAY, UNSEEN
 from vh5d.service.retries import LEASE
 from vh5d.service.roster import KEPT, LOST_AFTER
 from vh5d.service.source import FileStat, State
@@ -53,6 +53,21 @@ def test_what_is_lost_is_found_though_another_queue_is_full(broker, catalog, red
     assert catalog.recovery.of_messages() == 1
     assert catalog.retries.due() == [str(A)]
     assert catalog.claims.take(A, "p", "retry", queue="fast")
+
+
+def test_what_is_lost_is_found_in_a_queue_that_never_empties(broker, catalog, clock):
+    """Its turn would have come: what is next was asked for later."""
+    queue = Queue(make_app(broker.url), catalog)
+    assert catalog.claims.take(A, "p", "change")
+    clock.now += 2 * UNSEEN
+    queue.put(B, "p", "change", priority="low")
+    queue.put(C, "p", "change")
+    clock.now += LONGEST_WAY - 2 * UNSEEN - 1
+    assert catalog.recovery.of_messages() == 0, "it may be on its way"
+    clock.now += 1
+    assert catalog.recovery.of_messages() == 1
+    assert catalog.retries.due() == [str(A)]
+    assert catalog.recovery.of_messages() == 0, "the others wait for their turn"
 
 
 def test_a_file_whose_queue_became_another_is_begun_all_the_same(catalog, clock):

@@ -79,19 +79,22 @@ def claim(client: redis.Redis, queue: str, path: str, now: float) -> bool:
 
 
 def lost(client: redis.Redis, now: float, way: float, unseen: float) -> list[str]:
-    """What was asked for in queues that have nothing in them, and not begun; not any more.
+    """What was asked for, and not begun, and has no message in its queue; not any more.
+
+    Messages are taken in the order in which they came: one that was asked for before the one whose
+    turn is next has none. Where something always waits, that is all that can be told.
 
     Parameters
     ----------
     way, unseen
-        Seconds that a message may be on its way while there are messages with workers, and while
-        there are none.
+        Seconds that a message may be on its way while there are others, and while there are none.
     """
-    since = now - (way if client.hlen(UNACKED) else unseen)
+    at_work = client.hlen(UNACKED)
     found: list[str] = []
     for queue, messages_in_it in waiting(client).items():
+        since = now - (way if at_work or messages_in_it else unseen)
         if messages_in_it:
-            continue
+            since = min(since, _turn(client, queue) - unseen)
         paths: Any = client.zrange(
             pending(queue), "-inf", str(since), byscore=True, offset=0, num=_BATCH
         )
@@ -99,6 +102,25 @@ def lost(client: redis.Redis, now: float, way: float, unseen: float) -> list[str
             client.zrem(pending(queue), *paths)
             found += map(str, paths)
     return found
+
+
+def _turn(client: redis.Redis, queue: str) -> float:
+    """When the messages that are taken next were asked for: the first of those of each step."""
+    pipeline = client.pipeline(transaction=False)
+    for key in messages(queue):
+        pipeline.lindex(key, -1)
+    paths = [_path_in(content) for content in pipeline.execute() if content is not None]
+    if not paths or None in paths:
+        return 0.0
+    scores: Any = client.zmscore(pending(queue), [path for path in paths if path is not None])
+    return min((0.0 if score is None else float(score) for score in scores), default=0.0)
+
+
+def _path_in(content: str) -> str | None:
+    """The path in a message of kombu's."""
+    with contextlib.suppress(ValueError, TypeError, LookupError):
+        return str(json.loads(base64.b64decode(json.loads(content)["body"]))[0][0])
+    return None
 
 
 def orphans(client: redis.Redis, held: Iterable[str], before: float) -> dict[str, str]:
