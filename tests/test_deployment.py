@@ -77,8 +77,8 @@ def test_a_service_is_exposed_no_more_than_it_must_be(unit):
 
 def test_a_service_is_given_the_time_that_it_needs_to_stop():
     from vh5d.policy.units import parse_duration
-    from vh5d.service.pulse import PATIENCE
-    from vh5d.service.supervisor import STOP_TIMEOUT
+    from vh5d.service.running.pulse import PATIENCE
+    from vh5d.service.running.supervisor import STOP_TIMEOUT
 
     assert parse_duration(said("vh5d.service")["TimeoutStopSec"]) > STOP_TIMEOUT
     for unit in SERVICES:
@@ -120,7 +120,7 @@ def test_no_service_may_more_than_it_needs(unit):
 
 
 def test_every_unit_is_one_that_install_service_knows():
-    from vh5d.service.units import UNITS as KNOWN
+    from vh5d.service.running.units import UNITS as KNOWN
 
     assert {path.name for path in UNITS.iterdir()} == set(KNOWN)
 
@@ -189,7 +189,7 @@ def test_sources_are_mounted_read_only_and_stores_go_elsewhere(services, tmp_pat
 def test_the_broker_asks_for_the_password_and_nobody_sees_it(services, tmp_path):
     import redis
 
-    from vh5d.service.broker import server_program
+    from vh5d.service.running.broker import server_program
 
     secret, socket = tmp_path / "secret", tmp_path / "socket"
     secret.write_text("abc\n")

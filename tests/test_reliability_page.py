@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from vh5d.policy import Policy
-from vh5d.service import address, canary, observer, supervisor, watcher
-from vh5d.service.observer import HABITS
+from vh5d.service.catalog import address
+from vh5d.service.running import supervisor
+from vh5d.service.watching import canary, observer, watcher
+from vh5d.service.watching.observer import HABITS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reliability.md").read_text()

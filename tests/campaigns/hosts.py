@@ -36,10 +36,10 @@ from tests.support.network import Host, host
 from tests.support.roles import Role, answers, free_ports, make_certificates, tls_relay
 from tests.support.truth import Truth, Written
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
-from vh5d.service.broker import server_program
-from vh5d.service.catalog import Catalog
-from vh5d.service.source import State
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import State
+from vh5d.service.running.broker import server_program
 
 PASSWORD = "of three hosts"
 #: Roles by host; the last one calls the directory otherwise.

@@ -33,7 +33,7 @@ from tests.support.service import Up
 from tests.support.waiting import wait_for
 from vh5d.errors import VH5DError
 from vh5d.policy.retention_settings import Retention
-from vh5d.service.thinning import thin
+from vh5d.service.stores.thinning import thin
 from vh5d.store.compact import compact
 from vh5d.store.reader import open_store
 from vh5d.store.verify import verify

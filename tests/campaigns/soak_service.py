@@ -13,7 +13,7 @@ import sys
 
 from tests.support.lab_clock import LabClock
 from vh5d.cli import main
-from vh5d.service.surroundings import Surroundings
+from vh5d.service.running.surroundings import Surroundings
 
 
 def run(arguments: list[str]) -> None:

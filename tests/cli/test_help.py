@@ -87,7 +87,11 @@ def test_log_imports_neither_celery_nor_pydantic(source, store, tmp_path):
 
 @pytest.mark.parametrize("module", ["report", "events", "retry"])
 def test_what_a_service_says_is_read_without_hdf5(tmp_path, module):
-    assert not loaded(f"import vh5d.service.{module}", tmp_path) & {"celery", "h5py", "watchdog"}
+    assert not loaded(f"import vh5d.service.telling.{module}", tmp_path) & {
+        "celery",
+        "h5py",
+        "watchdog",
+    }
 
 
 def test_the_library_offers_what_it_lists():

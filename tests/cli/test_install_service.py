@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vh5d.service import units
+from vh5d.service.running import units
 
 UNITS = Path("etc/systemd/system")
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.source import FileStat, State
-from vh5d.service.state import description_of
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.running.state import description_of
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import redis
 from tests.e2e.test_up import kept, store_of, versions, write_h5py
 from tests.support.waiting import wait_for
 from vh5d.hdf5.atomic_file import AtomicFile
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.records import PREFIX
-from vh5d.service.source import State
-from vh5d.service.tasks import TASK, make_app
+from vh5d.service.capturing.tasks import TASK, make_app
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.catalog.source import State
 
 
 def client_of(up):

@@ -15,8 +15,8 @@ from tests.e2e.test_up import kept, versions, write_h5py
 from tests.support.network import host
 from tests.support.roles import Role, free_ports, make_certificates, server, tls_relay
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
 
 PASSWORD = "of-two-hosts"
 

@@ -18,12 +18,12 @@ from tests.support.mounts import HungFileSystem, mount, overlay, unmount
 from tests.support.service import ROOT, Up
 from tests.support.waiting import wait_for
 from vh5d.policy import Config, Policy
-from vh5d.service import observer as observer_module
-from vh5d.service import sight as sight_module
-from vh5d.service.canary import Habits
-from vh5d.service.catalog import Catalog
-from vh5d.service.signals import StopRequests
-from vh5d.service.watcher import Watcher
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.running.signals import StopRequests
+from vh5d.service.watching import observer as observer_module
+from vh5d.service.watching import sight as sight_module
+from vh5d.service.watching.canary import Habits
+from vh5d.service.watching.watcher import Watcher
 
 
 def health(up: Up) -> dict[str, str]:
@@ -242,8 +242,8 @@ def test_a_directory_that_may_not_be_read_is_no_deletion(tmp_path):
         pytest.skip("needs root to become somebody else")
     code = (
         "import os, sys; from pathlib import Path;"
-        "from vh5d.service.presence import is_absent, was_deleted;"
-        "from vh5d.service.source import Source;"
+        "from vh5d.service.watching.presence import is_absent, was_deleted;"
+        "from vh5d.service.catalog.source import Source;"
         "os.setuid(65534);"
         "path = Path(sys.argv[1]); root = path.parent.parent; found = root.stat();"
         "before = Source(str(path), device=found.st_dev, root_inode=found.st_ino);"

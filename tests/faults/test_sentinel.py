@@ -11,7 +11,7 @@ import redis
 from tests.e2e.test_up import kept, versions, write_h5py
 from tests.support.roles import Role, free_ports, server
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
+from vh5d.service.catalog.address import connect
 
 PASSWORD = "pa55 of/the:servers"
 

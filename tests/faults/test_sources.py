@@ -16,13 +16,13 @@ from tests.support.waiting import wait_for
 from vh5d.capture.capture import capture
 from vh5d.capture.restore import restore
 from vh5d.hdf5.atomic_file import AtomicFile
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.records import PREFIX
-from vh5d.service.rescan import _in_hand
-from vh5d.service.retries import LONGEST_PAUSE
-from vh5d.service.source import FileStat, Source, State
-from vh5d.service.tasks import TASK, make_app, time_limit
+from vh5d.service.capturing.tasks import TASK, make_app, time_limit
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.catalog.retries import LONGEST_PAUSE
+from vh5d.service.catalog.source import FileStat, Source, State
+from vh5d.service.watching.rescan import _in_hand
 from vh5d.store.reader import open_store
 
 #: A datatype message (HDF5 File Format Specification IV.A.2.d) of class 9, variable length, and

@@ -14,9 +14,9 @@ from tests.e2e.test_up import kept, store_of, versions, write_h5py
 from tests.support.roles import Role, answers, free_ports, server
 from tests.support.waiting import wait_for
 from vh5d.hdf5.atomic_file import AtomicFile
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.source import State
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import State
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -13,7 +13,7 @@ import redis
 
 from tests.support.roles import make_certificates, tls_relay
 from tests.support.waiting import wait_for
-from vh5d.service.broker import server_program
+from vh5d.service.running.broker import server_program
 
 PASSWORD = "Pa55-of-the-broker"
 

@@ -20,10 +20,10 @@ from tests.support.waiting import wait_for
 from vh5d.cli.group import complain
 from vh5d.errors import ServiceError
 from vh5d.policy.secrets import without_passwords
-from vh5d.service.address import connect
-from vh5d.service.broker import Broker
-from vh5d.service.state import Description, describe, private_directory
-from vh5d.service.tasks import make_app
+from vh5d.service.capturing.tasks import make_app
+from vh5d.service.catalog.address import connect
+from vh5d.service.running.broker import Broker
+from vh5d.service.running.state import Description, describe, private_directory
 
 
 @pytest.fixture

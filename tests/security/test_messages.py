@@ -16,13 +16,13 @@ import pytest
 
 from tests.support.service import ROOT
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
-from vh5d.service.broker import Broker
-from vh5d.service.catalog import Catalog
-from vh5d.service.message import read_message
-from vh5d.service.queues import QUEUE
-from vh5d.service.records import PREFIX
-from vh5d.service.tasks import TASK
+from vh5d.service.capturing.message import read_message
+from vh5d.service.capturing.tasks import TASK
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.queues import QUEUE
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.running.broker import Broker
 
 
 class Trap:

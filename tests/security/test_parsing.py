@@ -14,7 +14,7 @@ SECRET = b"root:x:0:0:the secret"
 
 CONFINED = """
 import resource, sys
-from vh5d.service.limits import confine
+from vh5d.service.capturing.limits import confine
 from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.errors import VH5DError
@@ -94,7 +94,7 @@ def test_hostile_sizes_do_not_exhaust_the_machine(tmp_path):
 def test_a_confined_process_leaves_no_core_and_has_a_limit(tmp_path):
     code = """
 import resource
-from vh5d.service.limits import confine, memory
+from vh5d.service.capturing.limits import confine, memory
 confine()
 print(resource.getrlimit(resource.RLIMIT_CORE)[0], memory() > 0)
 print(resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY)
@@ -108,7 +108,7 @@ os.environ["HDF5_PLUGIN_PATH"] = sys.argv[1]
 import h5py
 from h5py import h5pl
 before = h5pl.size()
-from vh5d.service.limits import confine
+from vh5d.service.capturing.limits import confine
 confine()
 import hdf5plugin
 with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:

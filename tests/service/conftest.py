@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from vh5d.service.address import connect
-from vh5d.service.broker import Broker
-from vh5d.service.catalog import Catalog
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.running.broker import Broker
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.service import run_vh5d
 from vh5d.policy import Policy
-from vh5d.service.asked import capture_options
-from vh5d.service.attempt import Attempt
-from vh5d.service.source import State
+from vh5d.service.capturing.asked import capture_options
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.catalog.source import State
 from vh5d.store.reader import open_store
 
 SETTINGS = {

@@ -13,10 +13,10 @@ from tests.support.other_process import run
 from vh5d.capture.capture import capture
 from vh5d.capture.restore import restore
 from vh5d.policy import Policy
-from vh5d.service import attempt as attempt_module
-from vh5d.service.attempt import MOST_UNPARSED, Attempt
-from vh5d.service.setbacks import MOST_ATTEMPTS
-from vh5d.service.source import FileStat, State
+from vh5d.service.capturing import attempt as attempt_module
+from vh5d.service.capturing.attempt import MOST_UNPARSED, Attempt
+from vh5d.service.capturing.setbacks import MOST_ATTEMPTS
+from vh5d.service.catalog.source import FileStat, State
 from vh5d.store.reader import open_store
 
 

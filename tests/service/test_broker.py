@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.waiting import wait_for
 from vh5d.errors import BrokerError
-from vh5d.service import broker as broker_module
-from vh5d.service.address import connect
-from vh5d.service.broker import LONGEST_SOCKET_PATH, Broker, ping, socket_path
+from vh5d.service.catalog.address import connect
+from vh5d.service.running import broker as broker_module
+from vh5d.service.running.broker import LONGEST_SOCKET_PATH, Broker, ping, socket_path
 
 
 @pytest.fixture
@@ -68,8 +71,10 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words(private, monkeyp
         private.start()
 
 
-def test_a_long_state_directory_gets_a_short_socket(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+def test_a_long_state_directory_gets_a_short_socket(tmp_path, monkeypatch, request):
+    run = Path(tempfile.mkdtemp(prefix="run-", dir="/tmp"))  # a short one, as those of users are
+    request.addfinalizer(lambda: shutil.rmtree(run))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
     long = tmp_path / ("x" * 120)
     path = socket_path(long)
     assert len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
@@ -86,7 +91,7 @@ def test_a_long_state_directory_gets_a_short_socket(tmp_path, monkeypatch):
 def test_it_does_not_outlive_whoever_started_it(tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from vh5d.service.broker import Broker\n"
+        "from vh5d.service.running.broker import Broker\n"
         "b = Broker(Path(sys.argv[1])); print(b.start().pid, flush=True); time.sleep(600)\n"
     )
     parent = subprocess.Popen(

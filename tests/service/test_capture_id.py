@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from vh5d.service.catalog import Catalog
-from vh5d.service.records import PREFIX
-from vh5d.service.source import CHANGE, RETRY
-from vh5d.service.tasks import Queue, make_app
+from vh5d.service.capturing.tasks import Queue, make_app
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.catalog.source import CHANGE, RETRY
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from vh5d.service.catalog import Catalog
-from vh5d.service.queues import QUEUE
-from vh5d.service.records import PREFIX
-from vh5d.service.recovery import LONGEST_WAY, UNSEEN
-from vh5d.service.retries import LEASE
-from vh5d.service.source import FileStat, State
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.queues import QUEUE
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.catalog.recovery import LONGEST_WAY, UNSEEN
+from vh5d.service.catalog.retries import LEASE
+from vh5d.service.catalog.source import FileStat, State
 
 A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
 STAT = FileStat(size=10, mtime_ns=20, inode=30, device=40)

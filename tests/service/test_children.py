@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.support.waiting import wait_for
-from vh5d.service import children as children_module
-from vh5d.service.children import Child
+from vh5d.service.running import children as children_module
+from vh5d.service.running.children import Child
 
 
 @pytest.fixture

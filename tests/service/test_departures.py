@@ -8,8 +8,8 @@ import h5py
 import pytest
 
 from vh5d.policy import Policy
-from vh5d.service.attempt import Attempt
-from vh5d.service.source import FileStat, State
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.catalog.source import FileStat, State
 from vh5d.store.reader import open_store
 
 

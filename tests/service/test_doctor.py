@@ -16,11 +16,11 @@ from tests.support.listeners import mail_server
 from tests.support.mounts import mounted, needs_root, tmpfs
 from tests.support.service import run_vh5d
 from vh5d.policy import Config, Policy, load_config
-from vh5d.service.address import connect
-from vh5d.service.broker import Broker
-from vh5d.service.doctor import brokers, filters, machine, places, reach
-from vh5d.service.doctor.examination import examine
-from vh5d.service.doctor.finding import Finding
+from vh5d.service.catalog.address import connect
+from vh5d.service.running.broker import Broker
+from vh5d.service.telling.doctor import brokers, filters, machine, places, reach
+from vh5d.service.telling.doctor.examination import examine
+from vh5d.service.telling.doctor.finding import Finding
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 
 from tests.support.service import run_vh5d
 from vh5d.capture.capture import capture
-from vh5d.service import events
-from vh5d.service.catalog import Catalog
-from vh5d.service.report import running_service
-from vh5d.service.retry import retry
-from vh5d.service.source import FileStat, State
-from vh5d.service.state import Description, describe, directory_for, hold
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.running.state import Description, describe, directory_for, hold
+from vh5d.service.telling import events
+from vh5d.service.telling.report import running_service
+from vh5d.service.telling.retry import retry
 
 STAT = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
 

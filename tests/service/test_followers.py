@@ -10,9 +10,9 @@ from tests.support.history import sha256
 from vh5d.capture.restore import restore
 from vh5d.capture.together import restore_companions
 from vh5d.policy import Config, Policy
-from vh5d.service.attempt import Attempt
-from vh5d.service.rescan import look
-from vh5d.service.source import State
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.catalog.source import State
+from vh5d.service.watching.rescan import look
 from vh5d.store.compact import compact
 from vh5d.store.companions import read_companions
 from vh5d.store.layout import VERSIONS

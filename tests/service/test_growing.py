@@ -13,12 +13,12 @@ from tests.support.swmr_writer import SwmrWriter, frames, torn
 from tests.support.waiting import wait_for
 from vh5d.capture.options import utc_now
 from vh5d.policy import Config, Policy
-from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import Catalog
-from vh5d.service.growing import Growing
-from vh5d.service.signals import StopRequests
-from vh5d.service.source import SWMR, State
-from vh5d.service.watcher import Watcher
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import SWMR, State
+from vh5d.service.running.signals import StopRequests
+from vh5d.service.watching.growing import Growing
+from vh5d.service.watching.watcher import Watcher
 from vh5d.store.layout import VERSIONS
 from vh5d.store.reader import open_store
 

@@ -16,13 +16,13 @@ from tests.support.listeners import mail_server, webhook
 from tests.support.waiting import wait_for
 from vh5d.errors import ServiceError
 from vh5d.policy import load_config
-from vh5d.service import herald as herald_module
-from vh5d.service import notifications, outbox, program
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.herald import Herald, deliver, group_of, letters
-from vh5d.service.outbox import MOST_ATTEMPTS, Letter, Outbox
-from vh5d.service.source import FileStat, State
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.telling import herald as herald_module
+from vh5d.service.telling import notifications, outbox, program
+from vh5d.service.telling.herald import Herald, deliver, group_of, letters
+from vh5d.service.telling.outbox import MOST_ATTEMPTS, Letter, Outbox
 
 STAT = FileStat(size=1000, mtime_ns=1, inode=2, device=3)
 A = Path("/d/a.h5")

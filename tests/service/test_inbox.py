@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from vh5d.service.inbox import Inbox, Kind
+from vh5d.service.watching.inbox import Inbox, Kind
 
 A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
 

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from tests.support.waiting import wait_for
-from vh5d.service import keeper as keeper_module
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.keeper import Keeper
-from vh5d.service.source import State
+from vh5d.service.capturing import keeper as keeper_module
+from vh5d.service.capturing.keeper import Keeper
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import State
 
 A = Path("/d/a.h5")
 

@@ -8,10 +8,10 @@ import pytest
 import structlog
 
 from vh5d.policy.model import Policy
-from vh5d.service import lock_reach as module
-from vh5d.service import sight
-from vh5d.service.doctor.places import stores
-from vh5d.service.lock_reach import Reach, lock_reach, warn_of_locks
+from vh5d.service.telling import lock_reach as module
+from vh5d.service.telling.doctor.places import stores
+from vh5d.service.telling.lock_reach import Reach, lock_reach, warn_of_locks
+from vh5d.service.watching import sight
 
 MOUNT = "30 1 0:25 / / rw - ext4 /dev/sda rw\n36 30 0:42 / {point} rw,relatime shared:1 - {kind}\n"
 

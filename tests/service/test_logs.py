@@ -6,10 +6,10 @@ import logging
 import pytest
 import structlog
 
-from vh5d.service import logs
-from vh5d.service.live import Introduction, LineView, LiveView, Overview
-from vh5d.service.process import spawn
-from vh5d.service.source import State
+from vh5d.service.catalog.source import State
+from vh5d.service.running import logs
+from vh5d.service.running.process import spawn
+from vh5d.service.telling.live import Introduction, LineView, LiveView, Overview
 
 VERSION = {
     "event": "version",

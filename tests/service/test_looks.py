@@ -12,10 +12,10 @@ import pytest
 from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
 from vh5d.policy import Config, Policy
-from vh5d.service import looks as looks_module
-from vh5d.service.inbox import Inbox
-from vh5d.service.looks import Looks
-from vh5d.service.rescan import Findings
+from vh5d.service.watching import looks as looks_module
+from vh5d.service.watching.inbox import Inbox
+from vh5d.service.watching.looks import Looks
+from vh5d.service.watching.rescan import Findings
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from vh5d.capture.capture import capture
 from vh5d.errors import StoreBusyError
 from vh5d.hdf5.disk import Disk
 from vh5d.policy import Config
-from vh5d.service import maintenance
-from vh5d.service.maintainer import Maintainer, starter
-from vh5d.service.maintenance import Round
-from vh5d.service.state import Description, describe, directory_for, hold
-from vh5d.service.upkeep import Upkeep
+from vh5d.service.running.state import Description, describe, directory_for, hold
+from vh5d.service.stores import maintenance
+from vh5d.service.stores.maintainer import Maintainer, starter
+from vh5d.service.stores.maintenance import Round
+from vh5d.service.stores.upkeep import Upkeep
 from vh5d.store.reader import open_store
 from vh5d.store.transaction import begin
 from vh5d.store.verify import verify

@@ -13,17 +13,17 @@ import redis
 
 from vh5d.policy.model import Policy
 from vh5d.policy.path_maps import PathMaps
-from vh5d.service import places, queues
-from vh5d.service.address import connect
-from vh5d.service.attempt import Attempt
-from vh5d.service.catalog import Catalog
-from vh5d.service.clock import LOOK_PAUSE, BrokerClock
-from vh5d.service.records import PREFIX
-from vh5d.service.recovery import LONGEST_WAY, UNSEEN
-from vh5d.service.retries import LEASE
-from vh5d.service.roster import KEPT, LOST_AFTER
-from vh5d.service.source import FileStat, State
-from vh5d.service.tasks import Queue, make_app
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.capturing.tasks import Queue, make_app
+from vh5d.service.catalog import places, queues
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.clock import LOOK_PAUSE, BrokerClock
+from vh5d.service.catalog.records import PREFIX
+from vh5d.service.catalog.recovery import LONGEST_WAY, UNSEEN
+from vh5d.service.catalog.retries import LEASE
+from vh5d.service.catalog.roster import KEPT, LOST_AFTER
+from vh5d.service.catalog.source import FileStat, State
 
 A, B, C = Path("/d/a.h5"), Path("/d/b.h5"), Path("/d/c.h5")
 STAT = FileStat(size=10, mtime_ns=20, inode=30, device=40)

@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.service.test_herald import capture, fail
 from vh5d.errors import ServiceError
 from vh5d.policy import Config, Policy
-from vh5d.service import metrics, outbox
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.metrics import Exporter, exposition
-from vh5d.service.quota import Quota
+from vh5d.service.capturing.quota import Quota
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.telling import metrics, outbox
+from vh5d.service.telling.metrics import Exporter, exposition
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from tests.support.service import Up
-from vh5d.service.canary import Canary, Habits
+from vh5d.service.watching.canary import Canary, Habits
 
 
 @pytest.fixture

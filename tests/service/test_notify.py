@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from vh5d.service.notify import Notifier
+from vh5d.service.running.notify import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

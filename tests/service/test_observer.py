@@ -10,12 +10,12 @@ import pytest
 from tests.support.limits import QUEUED_EVENTS, lowered
 from tests.support.waiting import wait_for
 from vh5d.policy import Policy
-from vh5d.service import observer as observer_module
-from vh5d.service.canary import Habits
-from vh5d.service.inbox import Batch, Inbox, Kind
-from vh5d.service.observer import DirectoryObserver
-from vh5d.service.roots import Root, roots_of
-from vh5d.service.sight import Sight
+from vh5d.service.watching import observer as observer_module
+from vh5d.service.watching.canary import Habits
+from vh5d.service.watching.inbox import Batch, Inbox, Kind
+from vh5d.service.watching.observer import DirectoryObserver
+from vh5d.service.watching.roots import Root, roots_of
+from vh5d.service.watching.sight import Sight
 
 #: Quick, but not so quick that a busy machine loses a canary.
 QUICK = Habits(look=0.02, sing=0.05, patience=10.0, hung_after=10.0)

@@ -16,14 +16,14 @@ import pytest
 from tests.support.service import Up
 from tests.support.waiting import wait_for
 from vh5d.policy import default_config
-from vh5d.service.broker import Broker
-from vh5d.service.canary import Canary, Habits
-from vh5d.service.children import BROKER_VARIABLE
-from vh5d.service.live import LineView
-from vh5d.service.notify import Notifier
-from vh5d.service.pulse import LifeSigns, Pulse
-from vh5d.service.signals import StopRequests
-from vh5d.service.supervisor import BROKER_SILENT, Plan, Supervisor
+from vh5d.service.running.broker import Broker
+from vh5d.service.running.children import BROKER_VARIABLE
+from vh5d.service.running.notify import Notifier
+from vh5d.service.running.pulse import LifeSigns, Pulse
+from vh5d.service.running.signals import StopRequests
+from vh5d.service.running.supervisor import BROKER_SILENT, Plan, Supervisor
+from vh5d.service.telling.live import LineView
+from vh5d.service.watching.canary import Canary, Habits
 
 ROOT = Path(__file__).parents[2]
 WATCHDOG_USEC = 200_000

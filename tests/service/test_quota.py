@@ -11,13 +11,13 @@ import pytest
 
 from vh5d.errors import QuotaError, StoreBusyError
 from vh5d.policy import Policy
-from vh5d.service import quota as module
-from vh5d.service.attempt import Attempt
-from vh5d.service.maintenance import Round
-from vh5d.service.percent import PATIENCE, PAUSE, Percent
-from vh5d.service.quota import ASK_PAUSE, BEGIN_TIMEOUT, FRESH, Quota, decide, measure
-from vh5d.service.source import State
-from vh5d.service.upkeep import Record
+from vh5d.service.capturing import quota as module
+from vh5d.service.capturing.attempt import Attempt
+from vh5d.service.capturing.percent import PATIENCE, PAUSE, Percent
+from vh5d.service.capturing.quota import ASK_PAUSE, BEGIN_TIMEOUT, FRESH, Quota, decide, measure
+from vh5d.service.catalog.source import State
+from vh5d.service.stores.maintenance import Round
+from vh5d.service.stores.upkeep import Record
 from vh5d.store.prune import prune
 from vh5d.store.reader import open_store
 

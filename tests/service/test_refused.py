@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vh5d.service.catalog import Catalog
-from vh5d.service.claims import REFUSED_PAUSE
-from vh5d.service.source import State
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.claims import REFUSED_PAUSE
+from vh5d.service.catalog.source import State
 
 A = Path("/d/a.h5")
 

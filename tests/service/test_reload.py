@@ -16,12 +16,12 @@ import pytest
 from tests.support.waiting import wait_for
 from vh5d.errors import ServiceError
 from vh5d.policy import read
-from vh5d.service import reload as reload_module
-from vh5d.service.handover import VARIABLE, hand_over, handed_over
-from vh5d.service.notices import Notices, refusals
-from vh5d.service.notify import Notifier
-from vh5d.service.reload import ConfigFile, what_needs_a_start
-from vh5d.service.signals import StopRequests
+from vh5d.service.running import reload as reload_module
+from vh5d.service.running.handover import VARIABLE, hand_over, handed_over
+from vh5d.service.running.notify import Notifier
+from vh5d.service.running.reload import ConfigFile, what_needs_a_start
+from vh5d.service.running.signals import StopRequests
+from vh5d.service.telling.notices import Notices, refusals
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ def test_a_configuration_is_handed_to_a_child_with_its_texts(path, tmp_path, mon
     path.write_text("broken: [")
     (tmp_path / "b.yml").unlink()
     code = (
-        "from vh5d.service.handover import handed_over\n"
+        "from vh5d.service.running.handover import handed_over\n"
         "print(handed_over().settings().model_dump_json())\n"
         "assert handed_over() is None\n"
     )
@@ -184,7 +184,7 @@ def test_a_configuration_is_handed_to_a_child_with_its_texts(path, tmp_path, mon
 
 TERMINAL = """
 import os, signal, sys, time
-from vh5d.service.signals import StopRequests
+from vh5d.service.running.signals import StopRequests
 requests = StopRequests(reloads=sys.argv[1] == "reloads")
 requests.install()
 open(sys.argv[2], "w").close()

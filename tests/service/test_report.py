@@ -10,12 +10,12 @@ from vh5d.capture.capture import capture
 from vh5d.cli.status_text import text
 from vh5d.errors import PolicyError, UsageError
 from vh5d.policy import default_config
-from vh5d.service import survey
-from vh5d.service.catalog import Catalog
-from vh5d.service.notices import Notices
-from vh5d.service.report import MOST_RECENT, find_service, report
-from vh5d.service.source import FileStat, State
-from vh5d.service.state import Description, describe, directory_for, hold
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.running.state import Description, describe, directory_for, hold
+from vh5d.service.telling import survey
+from vh5d.service.telling.notices import Notices
+from vh5d.service.telling.report import MOST_RECENT, find_service, report
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from vh5d.policy import Config, Policy
-from vh5d.service.rescan import look
-from vh5d.service.source import FileStat, State
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.watching.rescan import look
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vh5d.service.settle import Settle, Timing
+from vh5d.service.watching.settle import Settle, Timing
 
 TIMING = Timing(settle=2.0, max_wait=10.0)
 NAMES = ["a", "b", "c"]

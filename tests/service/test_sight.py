@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vh5d.service.sight import is_mounted, mounts, shared_file_system, unwatched
+from vh5d.service.watching.sight import is_mounted, mounts, shared_file_system, unwatched
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vh5d.errors import AlreadyRunningError, ServiceError
-from vh5d.service.state import (
+from vh5d.service.running.state import (
     Description,
     describe,
     description_of,
@@ -56,7 +56,7 @@ def test_a_lock_is_held_once_and_says_by_whom(tmp_path):
 
 def test_a_lock_ends_with_its_process(tmp_path):
     code = (
-        "import sys, os; from pathlib import Path; from vh5d.service.state import hold\n"
+        "import sys, os; from pathlib import Path; from vh5d.service.running.state import hold\n"
         "hold(Path(sys.argv[1]), ''); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "lock"], check=False)

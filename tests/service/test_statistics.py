@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vh5d.service import statistics
-from vh5d.service.source import FileStat, State
+from vh5d.service.catalog import statistics
+from vh5d.service.catalog.source import FileStat, State
 
 A = Path("/d/a.h5")
 STAT = FileStat(size=1000, mtime_ns=20, inode=30, device=40)

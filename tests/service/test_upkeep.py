@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.waiting import wait_for
-from vh5d.service import upkeep as upkeep_module
-from vh5d.service.upkeep import MOST_ATTEMPTS, Lease, Record, Upkeep, last_night
+from vh5d.service.stores import upkeep as upkeep_module
+from vh5d.service.stores.upkeep import MOST_ATTEMPTS, Lease, Record, Upkeep, last_night
 
 HALF_PAST_TWO = time_of_day(2, 30)
 

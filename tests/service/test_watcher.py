@@ -12,12 +12,12 @@ import redis
 from tests.support.waiting import wait_for
 from vh5d.errors import BrokerError
 from vh5d.policy import Config, Policy
-from vh5d.service.address import connect
-from vh5d.service.catalog import Catalog
-from vh5d.service.records import BATCH, PREFIX
-from vh5d.service.signals import StopRequests
-from vh5d.service.source import FileStat, State
-from vh5d.service.watcher import Watcher
+from vh5d.service.catalog.address import connect
+from vh5d.service.catalog.catalog import Catalog
+from vh5d.service.catalog.records import BATCH, PREFIX
+from vh5d.service.catalog.source import FileStat, State
+from vh5d.service.running.signals import StopRequests
+from vh5d.service.watching.watcher import Watcher
 
 
 class Asked:

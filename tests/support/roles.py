@@ -17,8 +17,8 @@ import redis
 
 from tests.support.service import run_vh5d
 from tests.support.waiting import wait_for
-from vh5d.service.address import connect
-from vh5d.service.broker import server_program
+from vh5d.service.catalog.address import connect
+from vh5d.service.running.broker import server_program
 
 
 class Role:

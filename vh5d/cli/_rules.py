@@ -21,7 +21,7 @@ from vh5d.errors import UsageError, VH5DError
 if TYPE_CHECKING:
     from vh5d.policy import Config
     from vh5d.policy.retention_settings import Retention
-    from vh5d.service.thinning import Thinned
+    from vh5d.service.stores.thinning import Thinned
     from vh5d.store.prune import PruneResult
 
 #: Bytes that are worth a word.
@@ -106,7 +106,7 @@ def plan_by_policy(files: Iterable[str], store: str | None, told: Told, *, tagge
 
 
 def _retention_of(store: Path, config: Config) -> Retention | None:
-    from vh5d.service.thinning import owner
+    from vh5d.service.stores.thinning import owner
 
     if not any(policy.retention for policy in config.policies if policy.is_store(store)):
         return None
@@ -182,7 +182,7 @@ class Thinning:
         )
 
     def _thin(self, *, dry_run: bool) -> Iterator[Thinned]:
-        from vh5d.service.thinning import thin
+        from vh5d.service.stores.thinning import thin
 
         stopped = False
         for store, rules in self.plan:

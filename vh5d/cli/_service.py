@@ -14,10 +14,10 @@ from vh5d.errors import UsageError
 if TYPE_CHECKING:
     from vh5d.cli.options import Told
     from vh5d.policy import Config, Reading
-    from vh5d.service.notify import Notifier
-    from vh5d.service.signals import StopRequests
-    from vh5d.service.successor import Successor
-    from vh5d.service.surroundings import Surroundings
+    from vh5d.service.running.notify import Notifier
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.running.successor import Successor
+    from vh5d.service.running.surroundings import Surroundings
 
 
 def make_directories(directories: tuple[Path, ...], *, create: bool) -> None:
@@ -45,7 +45,7 @@ def chosen_settings(told: Told, directories: tuple[Path, ...]) -> tuple[Config, 
     Whoever started this process may have handed settings over: what was right when it looked.
     """
     from vh5d.policy import default_config, read
-    from vh5d.service.handover import handed_over
+    from vh5d.service.running.handover import handed_over
 
     if told.config_file is not None and directories:
         raise UsageError("both a configuration and directories", hint="give one of them")
@@ -92,9 +92,9 @@ def successor_of(
     """What is to take over from a role that runs by itself when its configuration changes."""
     if reading is None:
         return None
-    from vh5d.service.address import connect
-    from vh5d.service.notices import Notices
-    from vh5d.service.successor import Successor
+    from vh5d.service.catalog.address import connect
+    from vh5d.service.running.successor import Successor
+    from vh5d.service.telling.notices import Notices
 
     successor = Successor(reading, stop, Notices(connect(url)), notifier)
     successor.start()
@@ -103,8 +103,8 @@ def successor_of(
 
 def begin_role(told: Told, parent: int | None) -> None:
     """Logging to standard error; an end when the parent, if any, ends."""
-    from vh5d.service import logs
-    from vh5d.service.process import die_with_parent
+    from vh5d.service.running import logs
+    from vh5d.service.running.process import die_with_parent
 
     def write(line: str) -> None:
         # One write, so that lines of several processes do not mix.
@@ -120,6 +120,6 @@ def begin_role(told: Told, parent: int | None) -> None:
 
 def surroundings_of(ctx: click.Context) -> Surroundings:
     """Where this process runs: as whoever called the program says, or on this machine."""
-    from vh5d.service.surroundings import HERE, Surroundings
+    from vh5d.service.running.surroundings import HERE, Surroundings
 
     return ctx.find_object(Surroundings) or HERE

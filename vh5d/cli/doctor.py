@@ -13,7 +13,7 @@ from vh5d.cli.options import DIRECTORY, Told, common, print_json
 from vh5d.cli.text import counted, one_line
 
 if TYPE_CHECKING:
-    from vh5d.service.doctor.finding import Finding
+    from vh5d.service.telling.doctor.finding import Finding
 
 _COLOURS = {"ok": "green", "note": "yellow", "bites": "red"}
 
@@ -48,8 +48,8 @@ def command(ctx: click.Context, directories: tuple[Path, ...]) -> None:
 
 def _findings(directories: tuple[Path, ...], told: Told) -> Iterator[Finding]:
     from vh5d.policy import default_config
-    from vh5d.service.doctor.examination import examine
-    from vh5d.service.state import description_of, directory_for, is_running
+    from vh5d.service.running.state import description_of, directory_for, is_running
+    from vh5d.service.telling.doctor.examination import examine
 
     config = told.config()
     if config is None and directories:

@@ -62,8 +62,8 @@ def command(
     from redis import RedisError
 
     from vh5d.errors import BrokerError
-    from vh5d.service import events
-    from vh5d.service.report import running_service
+    from vh5d.service.telling import events
+    from vh5d.service.telling.report import running_service
 
     told = Told.of(ctx)
     catalog = running_service(directories, told.config_file, told.state)

@@ -11,7 +11,7 @@ from vh5d.errors import VH5DError
 
 if TYPE_CHECKING:
     from vh5d.cli.options import Told
-    from vh5d.service.source import Source
+    from vh5d.service.catalog.source import Source
 
 
 def departure(source: Path | None, told: Told) -> dict[str, Any] | None:
@@ -49,7 +49,7 @@ def _look(source: Path) -> str | None:
 def _ask(source: Path, told: Told) -> Source | None:
     import redis
 
-    from vh5d.service.report import running_service
+    from vh5d.service.telling.report import running_service
 
     try:
         catalog = running_service((), told.config_file, told.state, below=[str(source)])

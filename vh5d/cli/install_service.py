@@ -17,7 +17,7 @@ from vh5d.cli.text import counted, printable
 from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
-    from vh5d.service.installing import Step
+    from vh5d.service.running.installing import Step
 
 _WORDS = {
     "write": ("would write", "wrote"),
@@ -44,7 +44,7 @@ class _Choice:
 
     @property
     def directory(self) -> Path:
-        from vh5d.service.installing import SYSTEM_DIRECTORY, user_directory
+        from vh5d.service.running.installing import SYSTEM_DIRECTORY, user_directory
 
         directory = user_directory() if self.user else SYSTEM_DIRECTORY
         return self.root.absolute() / directory.relative_to("/")
@@ -107,8 +107,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 def _installation(told: Told, choice: _Choice) -> tuple[list[Step], list[list[str]]]:
     from vh5d.cli._service import chosen_config
-    from vh5d.service.installing import commands, places_of, plan
-    from vh5d.service.units import Job, drop_in, render, this_program, to_enable, units_for
+    from vh5d.service.running.installing import commands, places_of, plan
+    from vh5d.service.running.units import Job, drop_in, render, this_program, to_enable, units_for
 
     config = chosen_config(told, choice.directories)
     arguments = (
@@ -133,8 +133,8 @@ def _installation(told: Told, choice: _Choice) -> tuple[list[Step], list[list[st
 
 
 def _removal(choice: _Choice) -> tuple[list[Step], list[list[str]]]:
-    from vh5d.service.installing import commands, plan_removal
-    from vh5d.service.units import to_enable
+    from vh5d.service.running.installing import commands, plan_removal
+    from vh5d.service.running.units import to_enable
 
     steps = plan_removal(choice.directory)
     if not steps:
@@ -148,7 +148,7 @@ def _removal(choice: _Choice) -> tuple[list[Step], list[list[str]]]:
 
 def _write(steps: list[Step], commands: list[list[str]], choice: _Choice) -> list[list[str]]:
     """Write units, and have that noticed; return what is left to be told."""
-    from vh5d.service.installing import carry_out
+    from vh5d.service.running.installing import carry_out
 
     carry_out(steps, force=choice.force)
     return _tell(commands, choice)
@@ -156,7 +156,7 @@ def _write(steps: list[Step], commands: list[list[str]], choice: _Choice) -> lis
 
 def _remove(steps: list[Step], commands: list[list[str]], choice: _Choice) -> list[list[str]]:
     """Stop the service, remove its units, have that noticed; return what is left to be told."""
-    from vh5d.service.installing import carry_out, refuse_edited
+    from vh5d.service.running.installing import carry_out, refuse_edited
 
     refuse_edited(steps, force=choice.force)
     left = _tell(commands[:1], choice)
@@ -166,7 +166,7 @@ def _remove(steps: list[Step], commands: list[list[str]], choice: _Choice) -> li
 
 def _tell(commands: list[list[str]], choice: _Choice) -> list[list[str]]:
     """Tell the service manager, if there is one; return what is left to be told."""
-    from vh5d.service.installing import manager_answers, tell
+    from vh5d.service.running.installing import manager_answers, tell
 
     if choice.elsewhere or not manager_answers(user=choice.user):
         return commands

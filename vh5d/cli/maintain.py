@@ -17,7 +17,7 @@ from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
     from vh5d.policy import Policy
-    from vh5d.service.upkeep import Record
+    from vh5d.service.stores.upkeep import Record
 
 #: Less than what captures have.
 NICENESS = 10
@@ -50,12 +50,12 @@ def command(
     your own. It wants a service that runs; without one, `vh5d prune --by-policy` does the same.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, surroundings_of
-    from vh5d.service.address import connect
-    from vh5d.service.catalog import Catalog
-    from vh5d.service.maintenance import Round
-    from vh5d.service.report import find_service
-    from vh5d.service.signals import StopRequests
-    from vh5d.service.upkeep import last_night
+    from vh5d.service.catalog.address import connect
+    from vh5d.service.catalog.catalog import Catalog
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.stores.maintenance import Round
+    from vh5d.service.stores.upkeep import last_night
+    from vh5d.service.telling.report import find_service
 
     told = Told.of(ctx)
     begin_role(told, parent)

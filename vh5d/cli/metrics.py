@@ -35,11 +35,11 @@ def command(
     the configuration has `metrics`. The service is that of DIR, of --config or of --state.
     """
     from vh5d.cli._service import begin_role
-    from vh5d.service.address import connect
-    from vh5d.service.catalog import Catalog
-    from vh5d.service.metrics import Exporter, exposition
-    from vh5d.service.report import find_service
-    from vh5d.service.signals import StopRequests
+    from vh5d.service.catalog.address import connect
+    from vh5d.service.catalog.catalog import Catalog
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.telling.metrics import Exporter, exposition
+    from vh5d.service.telling.report import find_service
 
     told = Told.of(ctx)
     service = find_service(directories, told.config_file, told.state)

@@ -28,8 +28,8 @@ def command(ctx: click.Context, files: tuple[str, ...], all_failed: bool) -> Non
     from vh5d.cli.group import complain
     from vh5d.cli.text import printable
     from vh5d.errors import BrokerError
-    from vh5d.service.report import running_service
-    from vh5d.service.retry import retry
+    from vh5d.service.telling.report import running_service
+    from vh5d.service.telling.retry import retry
 
     if bool(files) == all_failed:
         raise UsageError("no FILE is named", hint="name some, or say --all-failed")

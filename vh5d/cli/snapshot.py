@@ -99,7 +99,7 @@ def _options(found: Located, told: Told, *, busy: Busy, timeout: float) -> Captu
     policy = config.policy_for(found.source) if config and found.source else None
     if policy is None or found.source is None:
         return CaptureOptions(busy=busy, timeout=timeout)
-    from vh5d.service.asked import capture_options
+    from vh5d.service.capturing.asked import capture_options
 
     assert config is not None
     return capture_options(

@@ -40,7 +40,7 @@ def command(
     last that changed are listed.
     """
     from vh5d.cli import status_text
-    from vh5d.service.report import find_service, report
+    from vh5d.service.telling.report import find_service, report
 
     told = Told.of(ctx)
 

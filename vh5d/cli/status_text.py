@@ -12,7 +12,7 @@ _GOOD = {"current", "emptied", "growing", "missing"}
 
 
 def text(found: dict[str, Any]) -> str:
-    """Return a report (`vh5d.service.report.report`) as lines."""
+    """Return a report (`vh5d.service.telling.report.report`) as lines."""
     lines: list[str] = []
     for policy in found["policies"]:
         lines += _policy(policy)

@@ -12,7 +12,7 @@ from vh5d.cli.options import DIRECTORY, Told, common
 from vh5d.errors import UsageError
 
 if TYPE_CHECKING:
-    from vh5d.service.live import View
+    from vh5d.service.telling.live import View
 
 Style = Literal["live", "text", "json"]
 
@@ -47,8 +47,8 @@ def command(
     Versions go to DIR/.vh5d; `vh5d log FILE` lists them. Runs until Ctrl-C or SIGTERM.
     """
     from vh5d.cli._service import chosen_settings, make_directories, surroundings_of
-    from vh5d.service.signals import StopRequests
-    from vh5d.service.supervisor import Plan, Supervisor
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.running.supervisor import Plan, Supervisor
 
     told = Told.of(ctx)
     if told.config_file is None and not directories:
@@ -69,7 +69,7 @@ def command(
 
 
 def _view(style: Style | None) -> View:
-    from vh5d.service.live import LineView, LiveView
+    from vh5d.service.telling.live import LineView, LiveView
 
     if style == "live" or (style is None and sys.stdout.isatty()):
         return LiveView()

@@ -68,8 +68,8 @@ def _tell(told: Told, store: Path, error: str) -> None:
     """Have the service of --config tell whoever its policies say."""
     if told.config_file is None:
         return
-    from vh5d.service.damage import tell_damage
-    from vh5d.service.report import find_service
+    from vh5d.service.stores.damage import tell_damage
+    from vh5d.service.telling.report import find_service
 
     try:
         tell_damage(find_service((), told.config_file, told.state), store.absolute(), error)

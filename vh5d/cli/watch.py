@@ -33,15 +33,15 @@ def command(
     For many machines, systemd or compose; `vh5d worker` takes from the queue.
     """
     from vh5d.cli._service import begin_role, chosen_broker, chosen_settings, successor_of
-    from vh5d.service import metrics
-    from vh5d.service.address import connect
-    from vh5d.service.catalog import Catalog
-    from vh5d.service.herald import Herald
-    from vh5d.service.notify import Notifier
-    from vh5d.service.pulse import LifeSigns
-    from vh5d.service.signals import StopRequests
-    from vh5d.service.tasks import Queue, make_app
-    from vh5d.service.watcher import Watcher
+    from vh5d.service.capturing.tasks import Queue, make_app
+    from vh5d.service.catalog.address import connect
+    from vh5d.service.catalog.catalog import Catalog
+    from vh5d.service.running.notify import Notifier
+    from vh5d.service.running.pulse import LifeSigns
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.telling import metrics
+    from vh5d.service.telling.herald import Herald
+    from vh5d.service.watching.watcher import Watcher
 
     told = Told.of(ctx)
     stop = StopRequests(reloads=told.config_file is not None and parent is None)

@@ -54,12 +54,12 @@ def command(
         successor_of,
         surroundings_of,
     )
-    from vh5d.service.children import arguments_for
-    from vh5d.service.lock_reach import warn_of_locks
-    from vh5d.service.maintainer import maintainer
-    from vh5d.service.notify import Notifier
-    from vh5d.service.signals import StopRequests
-    from vh5d.service.tasks import run_worker
+    from vh5d.service.capturing.tasks import run_worker
+    from vh5d.service.running.children import arguments_for
+    from vh5d.service.running.notify import Notifier
+    from vh5d.service.running.signals import StopRequests
+    from vh5d.service.stores.maintainer import maintainer
+    from vh5d.service.telling.lock_reach import warn_of_locks
 
     told = Told.of(ctx)
     begin_role(told, parent)
