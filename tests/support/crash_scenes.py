@@ -23,7 +23,7 @@ from vh5d.capture.capture import capture
 from vh5d.capture.options import CaptureOptions
 from vh5d.capture.repair import repair
 from vh5d.capture.restore import restore
-from vh5d.errors import TargetExistsError, VersionNotFoundError
+from vh5d.errors import StoreWriteError, TargetExistsError, VersionNotFoundError
 from vh5d.hdf5.atomic_file import AtomicFile
 from vh5d.hdf5.disk import Disk
 from vh5d.interop.importing import import_file
@@ -456,7 +456,10 @@ def repaired(work: Path) -> Scene:
             atomic.commit()
 
     def repairing(store: Path, disk: Disk | None) -> object:
-        return repair(store, source=source, timeout=2.0, disk=disk)
+        result = repair(store, source=source, timeout=2.0, disk=disk)
+        if not result.ok:  # it says what is left, and has done nothing that it does not say
+            raise StoreWriteError(f"{store}: {len(result.left)} problems are left")
+        return result
 
     def complete(store: Path) -> str:
         with h5py.File(store, "r") as file, h5py.File(source, "r") as whole:

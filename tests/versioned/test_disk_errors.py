@@ -94,12 +94,12 @@ def test_a_commit_left_half_applied_is_told_and_recovered_by_the_next_opening(pa
 def test_a_read_that_fails_while_a_file_of_versioned_hdf5_is_moved_is_told(tmp_path, disk):
     # It was a KeyError of HDF5, which had met the zeros that it was given.
     disk.once, refused = True, 0
-    for number in range(40):
+    for number in range(60):
         path = tmp_path / f"{number}.h5"
         path.write_bytes(gzip.decompress(THEIRS.read_bytes()))
         try:
             with vh5d.open(path, "r+") as file:
-                disk.call, disk.later = "preadv", 4 * number
+                disk.call, disk.later = "preadv", 3 * number
                 with file.stage_version("new") as group:
                     group.create_dataset("x", data=range(10))
         except StoreWriteError:
@@ -107,4 +107,4 @@ def test_a_read_that_fails_while_a_file_of_versioned_hdf5_is_moved_is_told(tmp_p
         disk.call = None
         with vh5d.open(path) as file:
             assert "third" in file
-    assert refused > 20
+    assert refused > 30

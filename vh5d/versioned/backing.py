@@ -65,11 +65,11 @@ class Backing:
     @contextmanager
     def transaction(self) -> Iterator[StagingArea]:
         """Change the store: all of it is kept when the block ends, nothing if it raises."""
-        with self._telling(), self.moved():
+        with self.telling(), self.moved():
             area = self._open_area()
             before = self._remember(area)
             try:
-                with self._telling():
+                with self.telling():
                     yield area
                     area.chunks.flush()
                     area.pools.write()
@@ -84,7 +84,8 @@ class Backing:
             self._tell_of_move()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def telling(self) -> Iterator[None]:
+        """Have what the disk refuses raised as that, not as what HDF5 makes of it."""
         try:
             yield
         except Exception as error:
@@ -100,7 +101,7 @@ class Backing:
         self._area = None
         move = self._move = Move(self.file)
         try:
-            with self._telling():
+            with self.telling():
                 move.stage(self._open_area)
             yield
         finally:

@@ -273,7 +273,7 @@ class VersionedHDF5File:
         if previous not in versions:
             raise ValueError(f"Previous version {previous!r} not found")
         when = None if timestamp is None else as_utc(timestamp)
-        with backing.moved():
+        with backing.moved(), backing.telling():
             versions = self._versions  # they may have moved
             stage = Stage(backing.file, versions[previous], name, backing.drafts)
             made: dict[int, Any] = {}
