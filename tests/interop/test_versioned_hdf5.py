@@ -377,3 +377,20 @@ def test_tags_go_there_and_back(tmp_path):
     with vh5d.open_store(out) as reader:
         assert reader.resolve("final").name == "fitted"
         assert reader.resolve("best").name == "raw"
+
+
+def test_virtual_datasets_do_not_stay_open_while_others_are_exported(tmp_path):
+    """HDF5 has their blocks in memory until then: a long history would not fit."""
+    store, opened = tmp_path / "store.h5", []
+    with vh5d.open(store, "w") as file:
+        for number in range(30):
+            with file.stage_version(f"v{number}") as group:
+                if not number:
+                    group.create_dataset("x", data=np.arange(1000.0), chunks=(100,))
+                group["x"][number] = -1
+
+    def note(_done, _total):
+        opened.append(h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_DATASET))
+
+    vh5d.export_file(store, tmp_path / "theirs.h5", progress=note)
+    assert max(opened[-5:]) < max(opened[:5]) + 5

@@ -15,7 +15,7 @@ import numpy as np
 
 from vh5d.capture.target import new_file
 from vh5d.errors import StoreWriteError, TargetExistsError, UsageError
-from vh5d.hdf5.address import address_of, link
+from vh5d.hdf5.address import address_of, link, open_by_address
 from vh5d.hdf5.attributes import copy_attributes, list_attributes
 from vh5d.hdf5.stubs import is_dataset, stub_group
 from vh5d.hdf5.virtual import create_virtual
@@ -136,7 +136,6 @@ class _Export:
         self._reader, self._file, self._progress = reader, file, progress
         self._variants = Variants()
         self._writers: dict[str, RawWriter] = {}
-        self._datasets: dict[int, Any] = {}
         self._made: dict[int, int] = {}
         self._left_out: dict[str, str] = {}
         self._attributes_lost: list[str] = []
@@ -215,12 +214,15 @@ class _Export:
             reason = self._variants.refused.get(each.address, "it is a committed type")
             self._left_out[os.fsdecode(path)] = reason
             return
-        # A dataset that did not change is one object here, as it is there.
-        if each.address not in self._datasets:
-            new = self._datasets[each.address] = self._dataset(h5py.Dataset(opened), variant)
+        # A dataset that did not change is one object here, as it is there. None stays open: HDF5
+        # has all blocks of a virtual one in memory until it is closed.
+        if each.address in self._made:
+            new = open_by_address(self._file.id, self._made[each.address])
+        else:
+            new = self._dataset(h5py.Dataset(opened), variant)
+            self._made[each.address] = address_of(new)
             fresh.append((path, opened, new))
-        link(self._datasets[each.address], parent, each.name, utf8=each.utf8)
-        self._made[each.address] = address_of(self._datasets[each.address])
+        link(new, parent, each.name, utf8=each.utf8)
 
     def _dataset(self, dataset: h5py.Dataset, variant: Variant) -> Any:
         writer = self._writers.get(variant.path)
