@@ -47,7 +47,7 @@ class Sizes:
     reads: int = 1000
     versions: int = 2000
     thinned: tuple[int, int] = (1000, 100)
-    thinned_chunks: int = 4000
+    thinned_chunks: int = 500
     rounds: int = 3
 
 
