@@ -37,6 +37,7 @@ import vh5d
 CHUNK = 256  # elements of 8 bytes
 APPENDED = 10  # elements a version
 HISTORY_CHUNK = 4096
+READS = 12  # of the whole; the pages of the result are new to the process the first time
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Sizes:
     reads: int = 1000
     versions: int = 2000
     thinned: tuple[int, int] = (1000, 100)
-    thinned_chunks: int = 500
+    thinned_chunks: int = 4000
     rounds: int = 3
 
 
@@ -185,9 +186,10 @@ class Benchmark:
         for chunks in self.sizes.chunks:
             for number in range(self.sizes.rounds):
                 say(f"{chunks} chunks, round {number + 1}")
-                self._plain(chunks)
-                for each in self._in_turn(number):
-                    self._array(each, chunks, number)
+                with self._plain(chunks) as plain:
+                    for each in self._in_turn(number):
+                        beside = plain if each is self.contestants[0] else None
+                        self._array(each, chunks, number, beside)
         for each in self.contestants:
             say(f"{self.sizes.versions} versions: {each.name}")
             self._history(each)
@@ -206,15 +208,17 @@ class Benchmark:
 
     # One array of many chunks
 
-    def _plain(self, chunks: int) -> None:
+    @contextmanager
+    def _plain(self, chunks: int) -> Iterator[h5py.Dataset]:
         data, path = array_of(chunks), self._path("plain")
         with h5py.File(path, "w") as file:
             file.create_dataset("data", data=data, chunks=(CHUNK,), maxshape=(None,))
         with h5py.File(path) as file:
-            self._read(PLAIN, chunks, lambda: file["data"], data)
+            self._random_reads(PLAIN, chunks, file["data"], data)
+            yield file["data"]
         path.unlink()
 
-    def _array(self, who: Contestant, chunks: int, number: int) -> None:
+    def _array(self, who: Contestant, chunks: int, number: int, plain: h5py.Dataset | None) -> None:
         data, path = array_of(chunks), self._path("array")
 
         def first() -> None:
@@ -239,16 +243,28 @@ class Benchmark:
 
         self.found.timed(f"open, {chunks} chunks", who.name, open_and_look)
         with who.open(path, "r") as versioned:
-            self._read(who.name, chunks, lambda: versioned["v2"]["data"], data)
+            self._read(who.name, chunks, lambda: versioned["v2"]["data"], data, plain)
         path.unlink()
 
-    def _read(self, who: str, chunks: int, find: Callable[[], Any], data: Any) -> None:
-        dataset = find()
-        read = self.found.timed(f"full read, {chunks} chunks", who, lambda: dataset[()])
-        for _ in range(2):  # the pages of the result are new to the process the first time
-            self.found.timed(f"full read, {chunks} chunks", who, lambda: dataset[()])
+    def _read(
+        self,
+        who: str,
+        chunks: int,
+        find: Callable[[], Any],
+        data: Any,
+        plain: h5py.Dataset | None,
+    ) -> None:
+        dataset, what = find(), f"full read, {chunks} chunks"
+        read = self.found.timed(what, who, lambda: dataset[()])
+        for _ in range(READS):
+            if plain is not None:  # in turn with the one that is compared with it
+                self.found.timed(what, PLAIN, lambda: plain[()])
+            self.found.timed(what, who, lambda: dataset[()])
         if not np.array_equal(read, data):
             sys.exit(f"{who}: what was read is not what was written")
+        self._random_reads(who, chunks, dataset, data)
+
+    def _random_reads(self, who: str, chunks: int, dataset: Any, data: Any) -> None:
         chosen = random.Random(self.seed)
         places = [chosen.randrange(len(data)) for _ in range(self.sizes.reads)]
         what = f"{self.sizes.reads} random reads, {chunks} chunks"
